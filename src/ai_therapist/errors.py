@@ -1,0 +1,71 @@
+"""Every exception of the toolkit.
+
+    AiTherapistError
+    ├── RequestError          what was asked cannot be done; nothing was changed          exit code 2
+    │   ├── ConfigError       an unknown key, a wrong value, a missing file of settings
+    │   ├── MissingInput      a path, record or earlier stage that is not there
+    │   ├── MissingExtra      a package that the chosen part needs is not installed
+    │   └── NotPermitted      the consent record does not allow this use
+    ├── ItemError             one item cannot be processed; it is quarantined, the rest goes on   exit code 3
+    │   ├── UnreadableMedia   not a recording, or one that breaks off
+    │   └── InvalidRecord     bytes that are not the record they should be
+    ├── TransientError        worth another attempt: a busy server, a worker that died
+    └── StoreError            the store holds something it must not hold                  exit code 1
+
+Messages name ids, files and fields, never what a person said.
+"""
+
+from typing import ClassVar
+
+
+class AiTherapistError(Exception):
+    """Base of every error the toolkit raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RequestError(AiTherapistError):
+    """What was asked cannot be done as asked; nothing was changed."""
+
+    exit_code = 2
+
+
+class ConfigError(RequestError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class MissingInput(RequestError):
+    """A path, record or result of an earlier stage that the request needs is not there."""
+
+
+class MissingExtra(RequestError):
+    """A package that the chosen part needs is not installed."""
+
+    def __init__(self, part: str, package: str, extra: str) -> None:
+        super().__init__(f"{part} needs {package!r}: install it with  pip install 'ai-therapist[{extra}]'")
+
+
+class NotPermitted(RequestError):
+    """The consent record of a session does not allow the use that was asked for."""
+
+
+class ItemError(AiTherapistError):
+    """One item cannot be processed: it is set aside with this reason and the rest goes on."""
+
+    exit_code = 3
+
+
+class UnreadableMedia(ItemError):
+    """A file that is no recording, is of a kind that is not accepted, or breaks off."""
+
+
+class InvalidRecord(ItemError):
+    """Bytes that do not hold the record they should; names the place, the fields and the kind of error."""
+
+
+class TransientError(AiTherapistError):
+    """A failure that another attempt may cure."""
+
+
+class StoreError(AiTherapistError):
+    """The store holds something it must not hold, such as a blob whose bytes do not match its name."""

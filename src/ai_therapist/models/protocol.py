@@ -1,0 +1,43 @@
+"""What a model can be asked. A provider implements what it can and says what it accepts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from ai_therapist.records.annotation import Modality
+from ai_therapist.records.message import Message
+
+
+class Model(Protocol):
+    """A model with a name that tells it from every other."""
+
+    @property
+    def name(self) -> str:
+        """Name and revision, as provenance records it."""
+
+    @property
+    def accepts(self) -> frozenset[Modality]:
+        """What its messages may show; a message that shows more is refused with ValueError."""
+
+
+@runtime_checkable
+class TextGenerator(Model, Protocol):
+    """A model that writes."""
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
+        """Pieces of the assistant's answer as they come, greedy where the model allows a choice.
+
+        `prefix` is the beginning of the answer that is already fixed; it is not repeated in the output.
+        Raises TransientError where another attempt may help.
+        """
+
+
+@runtime_checkable
+class LabelScorer(Model, Protocol):
+    """A model that weighs given labels against each other."""
+
+    def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
+        """Probability of each label, in the given order, summing to 1.
+
+        For a language model: the likelihood of each label as the continuation of the answer that begins with
+        `prefix`, normalised over the labels. Raises ValueError for labels that the model was not made for.
+        """

@@ -1,0 +1,152 @@
+"""Where tasks run: in this process, or in worker processes of this machine. The store's bytes are the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from ai_therapist.errors import ItemError, RequestError, TransientError
+from ai_therapist.pipeline.stage import Progress, Task, ignore_progress, run_task
+from ai_therapist.store.actions import ActionRecord
+from ai_therapist.store.blobs import Store
+
+
+@dataclass(frozen=True)
+class Ok:
+    """The task's action is committed."""
+
+    record: ActionRecord
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The task did not finish. `permanent` says that another attempt would fail the same way."""
+
+    reason: str
+    permanent: bool
+
+
+class Executor(Protocol):
+    """Runs tasks and hands back each one once, with what became of it."""
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks make progress at the same time."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task in."""
+
+    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+        """A finished task, or None when none finished in time. Raises RequestError of a task as it is."""
+
+    def close(self) -> None:
+        """Stop at once; running tasks leave nothing behind but private folders."""
+
+
+def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) -> Ok | Failed:
+    """Run a task and turn its failure into a value. Raises RequestError only: the whole request is wrong then.
+
+    This is the stage boundary: an error that no one foresaw costs its item, not the batch. Its message is left
+    out, since it may quote what people said.
+    """
+    try:
+        return Ok(run_task(store, task, progress))
+    except ItemError as error:
+        return Failed(str(error), permanent=True)
+    except TransientError as error:
+        return Failed(str(error), permanent=False)
+    except RequestError:
+        raise
+    except Exception as error:
+        if os.environ.get("AI_THERAPIST_DEBUG"):
+            raise
+        return Failed(f"{task.stage.name} failed with {type(error).__name__}{_origin(error)}", permanent=False)
+
+
+def _origin(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    return f" in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"
+
+
+class InlineExecutor:
+    """Runs each task in this process when it is asked for; no timeouts. For tests, debugging and training."""
+
+    capacity = 1
+
+    def __init__(self, store: Store, progress: Progress = ignore_progress) -> None:
+        self._store = store
+        self._progress = progress
+        self._queue: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task."""
+        self._queue.append(task)
+
+    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+        """Run the oldest queued task to its end, however long it takes."""
+        if not self._queue:
+            return None
+        task = self._queue.popleft()
+        return task, run_guarded(self._store, task, self._progress)
+
+    def close(self) -> None:
+        """Forget what is queued."""
+        self._queue.clear()
+
+
+class LocalExecutor:
+    """Runs tasks in worker processes: a task that hangs or kills its worker costs only itself."""
+
+    def __init__(self, store: Store, workers: int) -> None:
+        self.capacity = workers
+        self._root = store.root
+        self._running: dict[Future[Ok | Failed], Task] = {}
+        # Spawned workers inherit no threads or locks of the caller.
+        self._pool = ProcessPool(
+            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=_single_threaded
+        )
+
+    def submit(self, task: Task) -> None:
+        """Send a task to the pool."""
+        future = self._pool.schedule(_run_in_worker, args=(self._root, task), timeout=task.stage.timeout_s)
+        self._running[future] = task
+
+    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+        """A task that finished, failed, ran out of time or lost its worker."""
+        done, _ = wait(self._running, timeout=timeout_s, return_when=FIRST_COMPLETED)
+        if not done:
+            return None
+        future = done.pop()
+        task = self._running.pop(future)
+        try:
+            return task, future.result()
+        except TimeoutError:
+            return task, Failed(f"{task.stage.name} took longer than {task.stage.timeout_s:g} s", permanent=False)
+        except ProcessExpired:
+            return task, Failed(f"the worker of {task.stage.name} died", permanent=False)
+
+    def close(self) -> None:
+        """Kill the workers."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def _single_threaded() -> None:
+    # One task per core: libraries that start a thread per core would make the workers fight.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _run_in_worker(root: Path, task: Task) -> Ok | Failed:
+    return run_guarded(Store(root), task)

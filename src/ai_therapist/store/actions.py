@@ -1,0 +1,53 @@
+"""What is written down about a finished or quarantined action, and the key that names it."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from ai_therapist.records.base import Record
+from ai_therapist.records.ids import Digest
+from ai_therapist.store.codec import canonical_json
+
+JsonObject = dict[str, object]
+
+
+class ActionRecord(Record):
+    """A finished action. It holds no time, path or host, so equal work gives equal bytes."""
+
+    key: Digest
+    stage: Annotated[str, Field(min_length=1)]
+    version: int
+    item: Annotated[str, Field(min_length=1)]
+    config: JsonObject
+    tools: dict[str, str]
+    inputs: dict[str, Digest]
+    outputs: dict[str, Digest]
+    records: dict[str, str]
+    """Ids of the records that the outputs hold, each with the name of its output."""
+    counts: dict[str, int]
+
+
+class QuarantineRecord(Record):
+    """An action that failed for good, and why. It stands until it is released."""
+
+    key: Digest
+    stage: Annotated[str, Field(min_length=1)]
+    item: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=1)]
+    attempts: Annotated[int, Field(ge=1)]
+
+
+def action_key(
+    stage: str,
+    version: int,
+    config: Mapping[str, object],
+    tools: Mapping[str, str],
+    inputs: Mapping[str, str],
+) -> str:
+    """Sha256 over what determines the result: stage, version, semantic settings, tools and input digests.
+
+    Paths, times, worker counts and secrets never enter.
+    """
+    return hashlib.sha256(canonical_json([stage, version, dict(config), dict(tools), dict(inputs)])).hexdigest()

@@ -1,0 +1,268 @@
+"""Content-addressed files and action records on a local disk.
+
+    cas/ab/abcd…        blobs, named by the sha256 of their content, read-only
+    act/ab/abcd….json   one record per finished action; its presence is the commit
+    bad/ab/abcd….json   one record per quarantined action
+    tmp/HOST-PID-…      private folders of running writers, swept when their process is gone
+    work/KEY/           what an unfinished long action keeps between attempts (checkpoints)
+
+A file appears under its final name whole or not at all: written to `tmp`, synced, then linked, which fails where
+the name exists. So a kill at any moment leaves at most an unreferenced blob.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ai_therapist.errors import MissingInput, StoreError
+from ai_therapist.store.actions import ActionRecord, QuarantineRecord
+from ai_therapist.store.codec import RecordT, canonical_json, decode, encode
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Store:
+    """Blobs and action records below one folder. Safe for several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("cas", "act", "bad", "tmp", "work"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    # blobs
+
+    def put_bytes(self, data: bytes) -> str:
+        """Keep `data`; returns its sha256."""
+        with self.scratch() as folder:
+            path = folder / "blob"
+            path.write_bytes(data)
+            return self.put_file(path)
+
+    def put_file(self, path: Path) -> str:
+        """Keep a copy of the file's content; returns its sha256."""
+        with self.scratch() as folder:
+            copy = folder / "blob"
+            digest = _copy_and_hash(path, copy)
+            _publish(copy, self.path(digest))
+        return digest
+
+    def put_tree(self, folder: Path) -> str:
+        """Keep every file below `folder`; returns the digest of a listing {relative path: digest}."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return self.put_bytes(
+            canonical_json({path.relative_to(folder).as_posix(): self.put_file(path) for path in files})
+        )
+
+    def checkout(self, tree: str, target: Path) -> None:
+        """Write the files of a tree below `target`, replacing files of the same names."""
+        for name, digest in self.tree(tree).items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            link_or_copy(self.path(digest), path)
+
+    def tree(self, tree: str) -> dict[str, str]:
+        """The listing of a tree: relative POSIX path to digest."""
+        listing: dict[str, str] = json.loads(self.read(tree))
+        return listing
+
+    def path(self, digest: str) -> Path:
+        """Where the blob lies, whether or not it is there."""
+        return self.root / "cas" / digest[:2] / digest
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there."""
+        return self.path(digest).exists()
+
+    def read(self, digest: str) -> bytes:
+        """Content of a blob. Raises MissingInput where there is none."""
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise MissingInput(f"blob {digest[:12]} is not in the store {self.root}") from None
+
+    # actions
+
+    def commit(self, record: ActionRecord) -> ActionRecord:
+        """Write the record unless one stands under its key; returns the one that stands."""
+        path = self._record_path("act", record.key)
+        self._create(path, encode(record))
+        return decode(ActionRecord, path.read_bytes(), f"action {record.key[:12]}")
+
+    def action(self, key: str) -> ActionRecord | None:
+        """The finished action of this key, or None where it never finished or an output of it was lost."""
+        record = self._load(ActionRecord, "act", key)
+        if record is None or not all(self.has(digest) for digest in record.outputs.values()):
+            return None
+        return record
+
+    def actions(self) -> Iterator[ActionRecord]:
+        """All finished actions, in the order of their keys."""
+        return self._load_all(ActionRecord, "act")
+
+    # quarantine
+
+    def quarantine(self, record: QuarantineRecord) -> None:
+        """Set an action aside for good."""
+        self._create(self._record_path("bad", record.key), encode(record))
+
+    def quarantined(self, key: str) -> QuarantineRecord | None:
+        """Why the action of this key was set aside, or None."""
+        return self._load(QuarantineRecord, "bad", key)
+
+    def quarantines(self) -> Iterator[QuarantineRecord]:
+        """All quarantined actions, in the order of their keys."""
+        return self._load_all(QuarantineRecord, "bad")
+
+    def release(self, key: str) -> None:
+        """Let the action of this key be tried again."""
+        self._record_path("bad", key).unlink(missing_ok=True)
+
+    # folders
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private folder on the store's file system, removed afterwards."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=self.root / "tmp"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def work(self, key: str) -> Path:
+        """A folder that an unfinished action keeps from attempt to attempt."""
+        folder = self.root / "work" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def drop_work(self, key: str) -> None:
+        """Remove what a finished action kept."""
+        shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+
+    def sweep(self) -> int:
+        """Remove the private folders of processes of this host that are gone; returns how many."""
+        swept = 0
+        for folder in (self.root / "tmp").iterdir():
+            host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+            if host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)):
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
+        return swept
+
+    def verify(self) -> Iterator[str]:
+        """Re-hash every blob and check every action; yields one line per fault."""
+        for path in sorted((self.root / "cas").glob("*/*")):
+            if hash_file(path) != path.name:
+                yield f"blob {path.name[:12]}: content does not match its name; delete it and run the stage again"
+        for record in self.actions():
+            for name, digest in record.outputs.items():
+                if not self.has(digest):
+                    yield f"{record.stage} of {record.item}: output {name!r} is gone; run the stage again"
+
+    # inside
+
+    def _record_path(self, kind: str, key: str) -> Path:
+        return self.root / kind / key[:2] / f"{key}.json"
+
+    def _create(self, path: Path, data: bytes) -> None:
+        with self.scratch() as folder:
+            copy = folder / "record"
+            copy.write_bytes(data)
+            _sync(copy)
+            _publish(copy, path)
+
+    def _load(self, kind: type[RecordT], folder: str, key: str) -> RecordT | None:
+        try:
+            data = self._record_path(folder, key).read_bytes()
+        except FileNotFoundError:
+            return None
+        return decode(kind, data, f"{folder}/{key[:12]}")
+
+    def _load_all(self, kind: type[RecordT], folder: str) -> Iterator[RecordT]:
+        for path in sorted((self.root / folder).glob("*/*.json")):
+            yield decode(kind, path.read_bytes(), f"{folder}/{path.stem[:12]}")
+
+
+def hash_file(path: Path) -> str:
+    """Sha256 of a file's content. Raises MissingInput where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content so that a reader sees the old or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a blob a second name; a copy where the file system knows no hard links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise StoreError(f"{target} exists already") from None
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _copy_and_hash(source: Path, target: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with source.open("rb") as reader, target.open("wb") as writer:
+            while chunk := reader.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
+    except FileNotFoundError:
+        raise MissingInput(f"{source}: no such file") from None
+    target.chmod(0o444)
+    return digest.hexdigest()
+
+
+def _publish(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(exist_ok=True)
+    # Losing the race to another writer is harmless: equal names hold equal bytes.
+    with contextlib.suppress(FileExistsError):
+        os.link(source, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
