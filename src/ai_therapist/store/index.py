@@ -4,6 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from ai_therapist.errors import MissingInput
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store, hash_file
 
@@ -77,7 +78,10 @@ class Index:
         Raises MissingInput where the file cannot be read.
         """
         name = os.fspath(path.resolve())
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
         seen = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         row = self._db.execute("SELECT size, mtime_ns, inode, digest FROM source WHERE path = ?", (name,)).fetchone()
         if row is not None and tuple(row[:3]) == seen:

@@ -1,0 +1,96 @@
+"""The command line. Commands are imported when they are used, so that `--help` answers at once."""
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from ai_therapist import __version__
+from ai_therapist.errors import AiTherapistError
+
+COMMANDS: dict[str, str] = {
+    "demo": "Run the whole arc on the sample sessions and write a report.",
+    "extract": "Turn a folder of recordings into transcripts, roles and clips.",
+    "annotate": "Label emotions and therapeutic strategies of every utterance.",
+    "dataset": "Build examples, splits and the local dataset folder.",
+    "finetune": "Tune a multimodal model on the training split.",
+    "evaluate": "Measure the tuned model and baselines; write report.json and report.html.",
+    "chat": "Talk to the tuned model inside the safety shell.",
+    "status": "Show what every stage did: done, skipped, quarantined.",
+    "explain": "Trace a record back to the recording it came from.",
+    "verify": "Re-hash everything in the store.",
+    "doctor": "Show what is installed and what each part still needs.",
+    "config": "Show the settings in force and where each comes from.",
+}
+"""Every command with its one-line help, in the order of the arc."""
+
+_EPILOG = "Exit codes: 0 done; 1 a fault; 2 the request is wrong, nothing was changed; 3 done, but some items were not."
+
+
+class LazyGroup(click.Group):
+    """A group whose commands lie in modules of their own, `ai_therapist.cli.NAME`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the arc."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for a name that is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"ai_therapist.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name. Raises UsageError with the nearest name for one that is none."""
+        name = args[0] if args else ""
+        if not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ai-therapist")
+@click.option("--debug", is_flag=True, help="Show tracebacks. They may quote what people said.")
+def cli(debug: bool) -> None:
+    """From recordings of therapy sessions to an annotated dataset, a tuned model and an honest report.
+
+    A research toolkit; not a therapist and not a medical device.
+
+    Start with:  ai-therapist demo
+    """
+    if debug:
+        os.environ["AI_THERAPIST_DEBUG"] = "1"
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(standalone_mode=False, prog_name="ai-therapist")
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("ai-therapist: stopped; finished work is kept, run the same command to go on", err=True)
+        sys.exit(130)
+    except AiTherapistError as error:
+        if os.environ.get("AI_THERAPIST_DEBUG"):
+            raise
+        click.echo(f"ai-therapist: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,43 @@
+"""ai-therapist config."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from ai_therapist.cli.options import settings_options
+
+
+@click.group(epilog="Example:  ai-therapist config show --set extraction.min_clip_ms=2500")
+def command() -> None:
+    """Settings: what is in force, and where each value comes from."""
+
+
+@command.command(epilog="Example:  ai-therapist config show --verbose")
+@click.option("--json", "as_json", is_flag=True, help="Print the resolved settings as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what each setting means.")
+@settings_options
+def show(config: Path | None, assignments: tuple[str, ...], as_json: bool, verbose: bool) -> None:
+    """Print every setting with its value and its origin; credentials only as set or not set."""
+    from ai_therapist.cli.console import out
+    from ai_therapist.cli.settings import CREDENTIALS, load_dotenv, resolve
+
+    load_dotenv()
+    resolved = resolve(config, assignments)
+    if as_json:
+        click.echo(json.dumps(resolved.settings.model_dump(mode="json"), indent=2))
+        return
+    table = ""
+    for key, value, origin, text in resolved.rows():
+        head, _, name = key.partition(".")
+        if head != table:
+            table = head
+            out.print(f"\n\\[{head}]")
+        shown = json.dumps(value, default=lambda item: sorted(item) if isinstance(item, frozenset) else str(item))
+        out.print(f"{name} = {shown}  # {origin}", markup=False)
+        if verbose and text:
+            out.print(f"    {text}", markup=False)
+    out.print("\n# credentials, from the environment or .env")
+    for name in CREDENTIALS:
+        out.print(f"# {name}: {'set' if os.environ.get(name) else 'not set'}")

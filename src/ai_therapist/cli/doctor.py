@@ -1,0 +1,51 @@
+"""ai-therapist doctor."""
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+
+import click
+
+_PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "media: PyAV with its own FFmpeg": ("core", ("av", "numpy")),
+    "embedded transcription and speakers": (
+        "speech",
+        ("pocketsphinx", "faster-whisper", "kaldi-native-fbank", "scikit-learn"),
+    ),
+    "embedded annotator": ("core", ("numpy", "safetensors")),
+    "dataset folder": ("train", ("datasets", "pyarrow")),
+    "fine-tuning and the tuned model": ("train", ("torch", "transformers", "peft")),
+    "evaluation and report": ("train", ("scikit-learn", "jinja2")),
+}
+"""Part of the arc, the extra that brings it, and the distributions it needs."""
+
+
+@click.command(epilog="Example:  ai-therapist doctor")
+def command() -> None:
+    """Show what is installed here and what each part still needs. Exit code 0 also when something is missing."""
+    from ai_therapist.cli.console import out, table
+    from ai_therapist.cli.settings import CREDENTIALS, load_dotenv
+
+    load_dotenv()
+    free_gb = shutil.disk_usage(".").free / 1e9
+    out.print(f"Python {sys.version.split()[0]} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    out.print(f"Free disk here: {free_gb:.0f} GB")
+    rows = []
+    for part, (extra, needed) in _PARTS.items():
+        versions = {name: _version(name) for name in needed}
+        missing = [name for name, version in versions.items() if version is None]
+        state = "ready" if not missing else f"missing: pip install 'ai-therapist[{extra}]'"
+        rows.append([part, state, ", ".join(f"{name} {version or '-'}" for name, version in versions.items())])
+    out.print(table("Parts", ["part", "state", "packages"], rows))
+    out.print("The embedded parts need no key, no account and no download.")
+    named = [name for name in CREDENTIALS if os.environ.get(name)]
+    out.print(f"Credentials set: {', '.join(named) or 'none'}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,32 @@
+"""ai-therapist evaluate."""
+
+from pathlib import Path
+
+import click
+
+from ai_therapist.cli.options import load_settings, settings_options, workspace_option
+
+
+@click.command(epilog="Example:  ai-therapist evaluate -w study --gold gold/")
+@click.option(
+    "--gold",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of gold transcripts, NAME.json each, to measure extraction and annotation against.",
+)
+@workspace_option
+@settings_options
+@click.pass_context
+def command(
+    ctx: click.Context, gold: Path | None, workspace: Path, config: Path | None, assignments: tuple[str, ...]
+) -> None:
+    """Measure the tuned model beside its baselines on the held-out split; write report.json and report.html."""
+    from ai_therapist.cli.arc import Arc
+    from ai_therapist.cli.console import exit_code, out, print_run
+    from ai_therapist.store.workspace import Workspace
+
+    settings = load_settings(config, assignments)
+    place = Workspace.existing(workspace)
+    run = Arc(place, settings).evaluate(gold)
+    print_run(run)
+    out.print(f"Report: {place.report_html}", markup=False)
+    ctx.exit(exit_code(run))

@@ -1,0 +1,63 @@
+"""Options that several commands share, and what they turn into."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ai_therapist.cli.settings import Settings
+    from ai_therapist.pipeline.executors import Executor
+    from ai_therapist.store.blobs import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def workspace_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add `--workspace`."""
+    return click.option(
+        "-w",
+        "--workspace",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("workspace"),
+        show_default=True,
+        help="Folder that holds the store, the ledgers and the readable view.",
+    )(function)
+
+
+def settings_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add `--config` and `--set`."""
+    function = click.option(
+        "--set",
+        "assignments",
+        metavar="TABLE.KEY=VALUE",
+        multiple=True,
+        help="Override one setting; may be given several times.",
+    )(function)
+    return click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Settings file; without it ai-therapist.toml of this folder, if there is one.",
+    )(function)
+
+
+def load_settings(config: Path | None, assignments: tuple[str, ...]) -> "Settings":
+    """The settings in force, with the credentials of `.env` in the environment. Raises ConfigError."""
+    from ai_therapist.cli.settings import load_dotenv, resolve
+
+    load_dotenv()
+    return resolve(config, assignments).settings
+
+
+def make_executor(settings: "Settings", store: "Store") -> "Executor":
+    """A fresh executor of the kind that the settings ask for."""
+    from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+
+    pipeline = settings.pipeline
+    if pipeline.executor == "inline":
+        return InlineExecutor(store)
+    return LocalExecutor(store, pipeline.workers or os.cpu_count() or 1)

@@ -1,0 +1,105 @@
+"""Stage functions that workers can import: one per way in which a task can end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from ai_therapist.errors import ConfigError, ItemError, TransientError
+from ai_therapist.pipeline.stage import Job, Stage, StageConfig
+from ai_therapist.records import Transcript
+from ai_therapist.testing import make_session, make_transcript
+
+
+class Settings(StageConfig):
+    """Where a stage leaves a mark, so that a test can count its runs."""
+
+    marks: str = ""
+    """Folder of the marks."""
+    extra: int = 0
+    """Enters the key and nothing else."""
+
+
+def mark(job: Job) -> int:
+    """Leave a mark; returns how many marks this stage function has left for the item."""
+    assert isinstance(job.config, Settings)
+    folder = Path(job.config.marks) / job.item
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{time.monotonic_ns()}-{os.getpid()}").touch()
+    return len(list(folder.iterdir()))
+
+
+def upper(job: Job) -> None:
+    mark(job)
+    text = job.read("text")
+    if b"bad" in text:
+        raise ItemError(f"{job.item}: cannot be read")
+    job.give("upper", text.upper())
+    job.count(bytes=len(text))
+
+
+def clips(job: Job) -> None:
+    job.give("clip/1", job.read("upper") + b"1")
+    job.give("clip/2", job.read("upper") + b"2")
+
+
+def join(job: Job) -> None:
+    job.give("joined", b"".join(job.path(name).read_bytes() for name in job.names("clip/*")))
+
+
+def transcript(job: Job) -> None:
+    job.give_record("transcript", make_transcript(make_session(job.item)))
+    job.give_records("utterances", make_transcript(make_session(job.item)).utterances)
+    assert job.outputs["transcript"] != job.outputs["utterances"]
+
+
+def read_back(job: Job) -> None:
+    spoken = job.record(Transcript, "transcript")
+    job.count(turns=len(spoken.utterances))
+
+
+def flaky(job: Job) -> None:
+    if mark(job) < 3:
+        raise TransientError("busy")
+    job.give("upper", b"at last")
+
+
+def crash(job: Job) -> None:
+    mark(job)
+    raise KeyError("what mister quincy said")
+
+
+def die(job: Job) -> None:
+    if b"bad" in job.read("text"):
+        mark(job)
+        os.kill(os.getpid(), signal.SIGKILL)
+    job.give("upper", b"alive")
+
+
+def hang(job: Job) -> None:
+    if b"bad" in job.read("text"):
+        time.sleep(600)
+    job.give("upper", b"awake")
+
+
+def wrong_request(job: Job) -> None:
+    raise ConfigError("no such model")
+
+
+def checkpointed(job: Job) -> None:
+    state = job.work / "state"
+    if not state.exists():
+        state.write_text("half")
+        raise TransientError("stopped half way")
+    job.progress(1, 1, "resumed")
+    job.give("upper", state.read_bytes())
+
+
+def stages(first: object, marks: Path, **options: object) -> list[Stage]:
+    """A stage that gives "upper", one that fans out and one that joins."""
+    settings = Settings(marks=str(marks))
+    return [
+        Stage("test.first", 1, first, ("text",), ("upper",), settings, **options),  # type: ignore[arg-type]
+        Stage("test.clips", 1, clips, ("upper",), ("clip/*",), Settings()),
+        Stage("test.join", 1, join, ("clip/*",), ("joined",), Settings()),
+    ]

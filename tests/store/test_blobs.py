@@ -1,0 +1,184 @@
+"""Blobs and action records: whole or absent, once, and the same for every writer."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ai_therapist.errors import MissingInput, StoreError
+from ai_therapist.store.actions import ActionRecord, QuarantineRecord, action_key
+from ai_therapist.store.blobs import Store, link_or_copy, write_atomically
+from ai_therapist.testing import make_digest
+
+
+def record(key: str = "a", **outputs: str) -> ActionRecord:
+    return ActionRecord(
+        key=make_digest(key),
+        stage="test.stage",
+        version=1,
+        item="one",
+        config={},
+        tools={},
+        inputs={},
+        outputs=outputs,
+        records={},
+        counts={},
+    )
+
+
+def test_equal_content_is_one_blob(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    assert store.put_bytes(b"content") == store.put_file(path)
+    assert len(list((store.root / "cas").glob("*/*"))) == 1
+    assert store.read(store.put_bytes(b"content")) == b"content"
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_blobs_cannot_be_written_to(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.path(store.put_bytes(b"x")).stat().st_mode & 0o222 == 0
+
+
+def test_missing_blob_and_file_are_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(MissingInput, match=make_digest("x")[:12]):
+        store.read(make_digest("x"))
+    with pytest.raises(MissingInput, match="absent"):
+        store.put_file(tmp_path / "absent")
+
+
+def test_trees_come_back_as_they_were(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "deep" / "b.txt").write_text("b")
+    tree = store.put_tree(folder)
+    assert tree == store.put_tree(folder)
+    store.checkout(tree, tmp_path / "out")
+    store.checkout(tree, tmp_path / "out")
+    assert (tmp_path / "out" / "deep" / "b.txt").read_text() == "b"
+    assert set(store.tree(tree)) == {"a.txt", "deep/b.txt"}
+
+
+def test_first_commit_wins(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = record(out=store.put_bytes(b"1"))
+    second = record(out=store.put_bytes(b"2"))
+    assert store.commit(first) == first
+    assert store.commit(second) == first
+
+
+def test_racing_commits_agree(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    candidates = [record(out=store.put_bytes(bytes([number]))) for number in range(8)]
+    winners: list[ActionRecord] = []
+    threads = [threading.Thread(target=lambda item=item: winners.append(store.commit(item))) for item in candidates]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(winners) == 8
+    assert all(winner == winners[0] for winner in winners)
+
+
+def test_an_action_with_a_lost_output_counts_as_undone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = store.put_bytes(b"x")
+    done = store.commit(record(out=digest))
+    assert store.action(done.key) == done
+    store.path(digest).unlink()
+    assert store.action(done.key) is None
+    assert "output 'out' is gone" in next(store.verify())
+
+
+def test_verify_finds_changed_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.path(store.put_bytes(b"as written"))
+    assert list(store.verify()) == []
+    path.chmod(0o644)
+    path.write_bytes(b"as changed")
+    assert "does not match its name" in next(store.verify())
+
+
+def test_quarantine_stands_until_released(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    bad = QuarantineRecord(key=make_digest("k"), stage="s", item="i", reason="why", attempts=3)
+    store.quarantine(bad)
+    assert store.quarantined(bad.key) == bad
+    assert list(store.quarantines()) == [bad]
+    store.release(bad.key)
+    assert store.quarantined(bad.key) is None
+
+
+def test_work_stays_until_dropped(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.work("k") / "checkpoint").write_text("1")
+    assert (store.work("k") / "checkpoint").read_text() == "1"
+    store.drop_work("k")
+    assert list(store.work("k").iterdir()) == []
+
+
+def test_key_depends_on_what_determines_the_result() -> None:
+    base = action_key("s", 1, {"a": 1}, {"av": "1"}, {"in": "d"})
+    assert base == action_key("s", 1, {"a": 1}, {"av": "1"}, {"in": "d"})
+    assert len({base, action_key("s", 2, {"a": 1}, {"av": "1"}, {"in": "d"}),
+                action_key("s", 1, {"a": 2}, {"av": "1"}, {"in": "d"}),
+                action_key("s", 1, {"a": 1}, {"av": "2"}, {"in": "d"}),
+                action_key("s", 1, {"a": 1}, {"av": "1"}, {"in": "e"})}) == 5  # fmt: skip
+
+
+def _write_for_ever(root: Path) -> None:
+    store = Store(root)
+    number = 0
+    while True:
+        digest = store.put_bytes(os.urandom(200_000))
+        store.commit(record(str(number), out=digest))
+        number += 1
+
+
+def test_a_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    for _ in range(5):
+        writer = context.Process(target=_write_for_ever, args=(tmp_path,))
+        writer.start()
+        assert writer.pid is not None
+        until = time.monotonic() + 20
+        seen = len(list((tmp_path / "act").glob("*/*"))) if (tmp_path / "act").exists() else 0
+        while time.monotonic() < until and len(list((tmp_path / "act").glob("*/*"))) <= seen:
+            time.sleep(0.01)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+    store = Store(tmp_path)
+    assert list(store.verify()) == []
+    assert sum(1 for _ in store.actions()) >= 5
+    store.sweep()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_sweep_leaves_living_writers_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.scratch() as folder:
+        assert store.sweep() == 0
+        assert folder.exists()
+
+
+def test_write_atomically_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    write_atomically(path, b"1")
+    write_atomically(path, b"2")
+    assert path.read_bytes() == b"2"
+    assert [item.name for item in path.parent.iterdir()] == ["file"]
+
+
+def test_link_refuses_to_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    with pytest.raises(StoreError, match="exists already"):
+        link_or_copy(tmp_path / "a", tmp_path / "b")
