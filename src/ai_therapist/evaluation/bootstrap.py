@@ -1,0 +1,76 @@
+"""95 % intervals by resampling whole sessions, since what one person says in an hour is not independent.
+
+Every figure is a closed form of counts that add up over sessions, so a resample is a weighting of sessions: one matrix
+product of weights (resamples, sessions) with counts (sessions, …) gives the counts of all resamples at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_therapist.records.score import Scored, Unscored
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Counts with leading axes to figures with the same leading axes; NaN where undefined."""
+
+_BLOCK_DRAWS = 4_000_000
+"""Draws held in memory at once: 32 MB."""
+_SHARE_DEFINED = 0.95
+"""An interval is given where at least this share of the resamples has a defined figure."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are computed."""
+
+    resamples: int = 10_000
+    seed: int = 0
+
+
+def score_all(
+    counts: NDArray[np.float64], statistics: Mapping[str, Statistic], n: int, resampling: Resampling
+) -> dict[str, Scored | Unscored]:
+    """Each figure over all sessions with its percentile interval; `counts` has one row per session.
+
+    Unscored where the figure is undefined. With a single session, or where more than 5 % of the resamples leave the
+    figure undefined, the value stands without an interval: nothing is known of how sessions differ.
+    """
+    names = list(statistics)
+    if not len(counts):
+        return dict.fromkeys(names, Unscored(reason="there is nothing to score"))
+    whole = counts.sum(0)
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    if len(counts) > 1:
+        for block in _resampled(counts, resampling):
+            for name in names:
+                drawn[name].append(statistics[name](block))
+    return {name: _score(float(statistics[name](whole)), drawn[name], n) for name in names}
+
+
+def _score(value: float, drawn: list[NDArray[np.float64]], n: int) -> Scored | Unscored:
+    if np.isnan(value):
+        return Unscored(reason="undefined for these counts")
+    if not drawn:
+        return Scored(value=value, n=n)
+    figures = np.concatenate(drawn)
+    defined = figures[~np.isnan(figures)]
+    if len(defined) < _SHARE_DEFINED * len(figures):
+        return Scored(value=value, n=n)
+    low, high = np.quantile(defined, (0.025, 0.975))
+    return Scored(value=value, low=float(low), high=float(high), n=n)
+
+
+def _resampled(counts: NDArray[np.float64], resampling: Resampling) -> Iterator[NDArray[np.float64]]:
+    """Counts of resamples, block by block: as many sessions as there are, drawn with replacement, added up."""
+    sessions = len(counts)
+    rng = np.random.default_rng(resampling.seed)
+    flat = counts.reshape(sessions, -1)
+    per_block = max(1, _BLOCK_DRAWS // sessions)
+    for start in range(0, resampling.resamples, per_block):
+        rows = min(per_block, resampling.resamples - start)
+        draws = rng.integers(0, sessions, size=(rows, sessions))
+        draws += sessions * np.arange(rows)[:, None]
+        weights = np.bincount(draws.ravel(), minlength=rows * sessions).reshape(rows, sessions)
+        yield (weights.astype(np.float64) @ flat).reshape(rows, *counts.shape[1:])

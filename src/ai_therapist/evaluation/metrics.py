@@ -1,0 +1,112 @@
+"""Classification metrics as closed forms of confusion counts, so that one point and 10,000 resamples are one formula.
+
+Counts have the shape (…, K, K + 1): rows are gold classes, columns predicted classes, and the last column holds what
+is no class at all: abstentions and answers that cannot be read. Those are errors; no row is ever dropped. Leading
+axes are resamples. Where a figure is undefined (0/0) the functions give NaN, and only `scores` turns figures into
+records, with a reason instead of NaN.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.float64]
+"""Confusion counts of shape (…, K, K + 1)."""
+Figures = NDArray[np.float64]
+
+
+class Answer(NamedTuple):
+    """What was expected of one item and what was given; the session is the unit that is resampled."""
+
+    session: str
+    gold: str
+    given: str | None
+    """None for an abstention or an answer that cannot be read."""
+
+
+def unknown_gold(answers: Sequence[Answer], classes: Sequence[str]) -> int:
+    """How many gold labels are not among `classes`."""
+    return sum(answer.gold not in classes for answer in answers)
+
+
+def confusion_by_session(answers: Sequence[Answer], classes: Sequence[str]) -> Counts:
+    """Confusion counts of shape (sessions, K, K + 1), sessions in the order of their ids.
+
+    A given label outside `classes` counts in the last column. Raises ValueError where a gold label is outside.
+    """
+    if unknown_gold(answers, classes):
+        raise ValueError("a gold label is not among the classes")
+    row = {name: place for place, name in enumerate(classes)}
+    cluster = {name: place for place, name in enumerate(sorted({answer.session for answer in answers}))}
+    size = len(classes)
+    places = [
+        (cluster[answer.session] * size + row[answer.gold]) * (size + 1)
+        + (size if answer.given is None else row.get(answer.given, size))
+        for answer in answers
+    ]
+    flat = np.bincount(np.asarray(places, dtype=np.int64), minlength=len(cluster) * size * (size + 1))
+    return flat.reshape(len(cluster), size, size + 1).astype(np.float64)
+
+
+def accuracy(counts: Counts) -> Figures:
+    """Share of items whose given class is the gold class."""
+    return _ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
+
+
+def abstention_rate(counts: Counts) -> Figures:
+    """Share of items without a readable answer."""
+    return _ratio(counts[..., -1].sum(-1), counts.sum((-2, -1)))
+
+
+def precision(counts: Counts) -> Figures:
+    """Per class: share of the items given this class that are of it. NaN where it was never given."""
+    return _ratio(_hits(counts), counts[..., :-1].sum(-2))
+
+
+def recall(counts: Counts) -> Figures:
+    """Per class: share of the items of this class that were given it. NaN where gold has none."""
+    return _ratio(_hits(counts), counts.sum(-1))
+
+
+def f1(counts: Counts) -> Figures:
+    """Per class: harmonic mean of precision and recall, 2·hits / (gold + given). NaN where both are empty."""
+    return _ratio(2 * _hits(counts), counts.sum(-1) + counts[..., :-1].sum(-2))
+
+
+def macro_f1(counts: Counts) -> Figures:
+    """Mean F1 over the classes that gold contains.
+
+    A class that gold lacks has no recall to speak of; giving it wrongly costs recall in the class it was taken from.
+    """
+    present = counts.sum(-1) > 0
+    return _ratio(np.where(present, np.nan_to_num(f1(counts)), 0).sum(-1), present.sum(-1))
+
+
+def weighted_f1(counts: Counts) -> Figures:
+    """Mean F1 over classes, each weighted by how often gold contains it."""
+    support = counts.sum(-1)
+    return _ratio((np.nan_to_num(f1(counts)) * support).sum(-1), support.sum(-1))
+
+
+def kappa(counts: Counts) -> Figures:
+    """Cohen's kappa (Cohen 1960): agreement beyond what the two label distributions give by chance.
+
+    "No answer" is a category of its own that gold never has. NaN where chance alone gives full agreement.
+    """
+    total = counts.sum((-2, -1))
+    observed = _ratio(_hits(counts).sum(-1), total)
+    chance = _ratio((counts.sum(-1) * counts[..., :-1].sum(-2)).sum(-1), total**2)
+    return _ratio(observed - chance, 1 - chance)
+
+
+def _hits(counts: Counts) -> Figures:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _ratio(numerator: Figures, denominator: Figures) -> Figures:
+    wide = np.broadcast_to(np.asarray(denominator, dtype=np.float64), np.shape(numerator))
+    result: Figures = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, wide, out=result, where=wide > 0)
+    return result
