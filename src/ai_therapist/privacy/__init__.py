@@ -1,0 +1,1 @@
+"""What may be done with a recording. Pure checks on consent records, without input or output."""
