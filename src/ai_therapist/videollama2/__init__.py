@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chat_templates import LLAMA2_SYSTEM_PROMPT
     from .configuration_videollama2 import (
         BeatsConfig,
         VideoLLaMA2Config,
         VideoLLaMA2MistralConfig,
         VideoLLaMA2Qwen2Config,
     )
+    from .feature_extraction_videollama2 import VideoLLaMA2FeatureExtractor
     from .layout_videollama2 import register
     from .modeling_videollama2 import (
         VideoLLaMA2ForConditionalGeneration,
@@ -23,32 +25,44 @@ if TYPE_CHECKING:
         VideoLLaMA2Qwen2ForConditionalGeneration,
         VideoLLaMA2Qwen2Model,
     )
+    from .processing_videollama2 import VideoLLaMA2Processor
+    from .video_processing_videollama2 import VideoLLaMA2ImageProcessor, VideoLLaMA2VideoProcessor
 
 _HOMES = {
     "BeatsConfig": "configuration_videollama2",
+    "LLAMA2_SYSTEM_PROMPT": "chat_templates",
     "VideoLLaMA2Config": "configuration_videollama2",
-    "VideoLLaMA2MistralConfig": "configuration_videollama2",
-    "VideoLLaMA2Qwen2Config": "configuration_videollama2",
+    "VideoLLaMA2FeatureExtractor": "feature_extraction_videollama2",
     "VideoLLaMA2ForConditionalGeneration": "modeling_videollama2",
+    "VideoLLaMA2ImageProcessor": "video_processing_videollama2",
+    "VideoLLaMA2MistralConfig": "configuration_videollama2",
     "VideoLLaMA2MistralForConditionalGeneration": "modeling_videollama2",
     "VideoLLaMA2MistralModel": "modeling_videollama2",
     "VideoLLaMA2Model": "modeling_videollama2",
+    "VideoLLaMA2Processor": "processing_videollama2",
+    "VideoLLaMA2Qwen2Config": "configuration_videollama2",
     "VideoLLaMA2Qwen2ForConditionalGeneration": "modeling_videollama2",
     "VideoLLaMA2Qwen2Model": "modeling_videollama2",
+    "VideoLLaMA2VideoProcessor": "video_processing_videollama2",
     "register": "layout_videollama2",
 }
 
-__all__ = [  # noqa: RUF022 (as in _HOMES)
+__all__ = [
+    "LLAMA2_SYSTEM_PROMPT",
     "BeatsConfig",
     "VideoLLaMA2Config",
-    "VideoLLaMA2MistralConfig",
-    "VideoLLaMA2Qwen2Config",
+    "VideoLLaMA2FeatureExtractor",
     "VideoLLaMA2ForConditionalGeneration",
+    "VideoLLaMA2ImageProcessor",
+    "VideoLLaMA2MistralConfig",
     "VideoLLaMA2MistralForConditionalGeneration",
     "VideoLLaMA2MistralModel",
     "VideoLLaMA2Model",
+    "VideoLLaMA2Processor",
+    "VideoLLaMA2Qwen2Config",
     "VideoLLaMA2Qwen2ForConditionalGeneration",
     "VideoLLaMA2Qwen2Model",
+    "VideoLLaMA2VideoProcessor",
     "register",
 ]
 

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .token_grid import Grid, connector_grid, pooled_grid
+
 TOWER_CONFIGS: dict[str, dict[str, Any]] = {
     "openai/clip-vit-large-patch14-336": {
         "model_type": "clip_vision_model",
@@ -273,26 +275,19 @@ class VideoLLaMA2Config(PreTrainedConfig):
         """The audio tower's configuration object, or None."""
         return self.audio_config if isinstance(self.audio_config, BeatsConfig) else None
 
-    def connector_grid(self, num_frames: int) -> tuple[int, int, int]:
-        """(time, height, width) that the connector gives for `num_frames` frames.
+    @property
+    def connector_padding(self) -> int:
+        """Padding of the connector's sampler on every axis."""
+        return CONNECTOR_PADDING[self.mm_projector_type]
 
-        Per axis of n: floor((n + 2·padding − 2) / 2) + 1, the output size of a convolution of kernel and stride 2.
-        """
-        side = self.vision.image_size // self.vision.patch_size
-        padding = CONNECTOR_PADDING[self.mm_projector_type]
-        time, height, width = ((size + 2 * padding - 2) // 2 + 1 for size in (num_frames, side, side))
-        return time, height, width
-
-    def video_grid(self, num_frames: int) -> tuple[int, int, int]:
+    def video_grid(self, num_frames: int) -> Grid:
         """(time, height, width) of a clip's tokens, after pooling to `tokens_per_clip` where that is set.
 
         Raises:
             ValueError: the connector grid is empty or cannot be pooled to that many tokens.
         """
-        grid = self.connector_grid(num_frames)
-        if min(grid) < 1:
-            raise ValueError(f"{num_frames} frames give an empty connector grid {grid}; use 2 frames or more")
-        return grid if self.tokens_per_clip is None else budget_grid(grid, self.tokens_per_clip)
+        side = self.vision.image_size // self.vision.patch_size
+        return pooled_grid(connector_grid(num_frames, side, self.connector_padding), self.tokens_per_clip)
 
     def num_video_tokens(self, num_frames: int | None = None) -> int:
         """Placeholder tokens of one clip of `num_frames` frames (default: the model's own `num_frames`)."""
@@ -344,29 +339,6 @@ class VideoLLaMA2MistralConfig(VideoLLaMA2Config):
     text_model_type: ClassVar[str] = "mistral"
 
     mm_projector_type: str = "stc_connector"
-
-
-def budget_grid(grid: tuple[int, int, int], tokens: int) -> tuple[int, int, int]:
-    """The (time, height, width) with product `tokens` that pools `grid`.
-
-    Time is kept as fine as possible (expressions pass quickly), then the picture as square as possible.
-
-    Raises:
-        ValueError: no such grid fits, for instance when `tokens` is a large prime or exceeds the grid.
-    """
-    time, height, width = grid
-    for steps in range(min(time, tokens), 0, -1):
-        if tokens < 1 or tokens % steps:
-            continue
-        cells = tokens // steps
-        sides = [(h, cells // h) for h in range(1, height + 1) if cells % h == 0 and cells // h <= width]
-        if sides:
-            best = min(sides, key=lambda side: abs(side[0] - side[1]))
-            return steps, *best
-    raise ValueError(
-        f"tokens_per_clip={tokens} cannot be pooled from a connector grid of {time}x{height}x{width}; "
-        "use a product of three factors within it, such as 32, 64 or 96, or None"
-    )
 
 
 def find_tower_config(tower: str, model_path: str) -> dict[str, Any]:

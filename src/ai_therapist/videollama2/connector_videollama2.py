@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .configuration_videollama2 import CONNECTOR_PADDING, VideoLLaMA2Config
+from .configuration_videollama2 import VideoLLaMA2Config
 
 _BLOCKS_PER_STAGE = 4
 _SQUEEZE_RATIO = 0.25
@@ -78,9 +78,8 @@ class STCConnector(nn.Module):
         super().__init__()
         self.config = config
         in_width, width = config.vision.hidden_size, config.text.hidden_size
-        padding = CONNECTOR_PADDING[config.mm_projector_type]
         self.s1 = _stage(in_width, width)
-        self.sampler = nn.Conv3d(width, width, 2, stride=2, padding=padding)
+        self.sampler = nn.Conv3d(width, width, 2, stride=2, padding=config.connector_padding)
         self.s2 = _stage(width, width)
         self.readout = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 

@@ -9,7 +9,13 @@ model.mm_projector_a.*                           <->  model.audio_projector.*
 
 # mypy: allow-untyped-calls
 
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+)
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming
 
@@ -20,6 +26,7 @@ from .modeling_videollama2 import (
     VideoLLaMA2Qwen2ForConditionalGeneration,
     VideoLLaMA2Qwen2Model,
 )
+from .processing_videollama2 import VideoLLaMA2Processor
 
 _CONNECTOR = r"^model\.mm_projector\."
 _AUDIO = r"^model\.audio_tower\.encoder\."
@@ -62,6 +69,7 @@ def register() -> None:
         AutoModel.register(config, base, exist_ok=True)
         AutoModelForImageTextToText.register(config, model, exist_ok=True)
         AutoModelForMultimodalLM.register(config, model, exist_ok=True)
+        AutoProcessor.register(config, VideoLLaMA2Processor, exist_ok=True)
 
 
 register()

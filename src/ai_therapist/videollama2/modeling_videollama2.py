@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
 from transformers.modeling_utils import slice_logits_to_keep
@@ -18,7 +17,8 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 from .configuration_videollama2 import VideoLLaMA2Config, VideoLLaMA2MistralConfig, VideoLLaMA2Qwen2Config
 from .connector_videollama2 import STCConnector, pooling_matrix
 from .generation_videollama2 import MediaGenerationMixin
-from .modeling_beats import BeatsAttention, BeatsModel, PositionalConvolution
+from .modeling_beats import BeatsModel
+from .pretrained_videollama2 import IGNORED_NAMES, VideoLLaMA2PreTrainedModel
 
 Features = Tensor | Sequence[Tensor]
 """Per-clip features: one tensor (clips, n, width), or one tensor (n_i, width) per clip."""
@@ -37,31 +37,6 @@ class VideoLLaMA2CausalLMOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class VideoLLaMA2PreTrainedModel(PreTrainedModel):
-    """Loading, initialisation and capabilities common to all VideoLLaMA2 models."""
-
-    config: VideoLLaMA2Config
-    base_model_prefix = "model"
-    input_modalities = ["image", "video", "audio", "text"]  # noqa: RUF012 (transformers reads plain lists)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["BeatsLayer", "Bottleneck"]  # noqa: RUF012
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
-    _supports_flash_attn = True
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, BeatsAttention):
-            init.ones_(module.grep_a)
-        elif isinstance(module, PositionalConvolution):
-            init.ones_(module.gain)
-            init.normal_(module.direction, mean=0.0, std=0.02)
-            init.zeros_(module.bias)
-
-
 class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
     """The towers, connectors and language model without the output head.
 
@@ -72,6 +47,8 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         super().__init__(config)
         if config.load_towers:
             self.vision_tower = AutoModel.from_config(config.vision)
+        else:
+            self._keys_to_ignore_on_load_unexpected = {*IGNORED_NAMES, r"(vision|audio)_tower\."}
         self.connector = STCConnector(config)
         if config.audio is not None:
             width = config.text.hidden_size
@@ -270,6 +247,9 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("forward needs exactly one of input_ids and inputs_embeds")
+        kwargs.pop(
+            "mm_token_type_ids", None
+        )  # processors may add it for vLLM; the language model knows it not
         raw = (pixel_values, pixel_values_videos, input_features)
         ready = (image_features, video_features, audio_features)
         media: dict[str, Any] = {k: v.pooler_output for k, v in (mm_encoder_outputs or {}).items()}
