@@ -1,0 +1,63 @@
+"""From assessments to what is shown: the full card once, a varied pointer while the risk is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ai_therapist.safety.crisis import CLEAR, Assessment, Level
+
+CALM_TURNS = 6
+"""Messages without any finding after which a risk below IMMINENT counts as resolved."""
+
+
+class Handoff(StrEnum):
+    """What a turn must carry besides the reply."""
+
+    NOTHING = "nothing"
+    CARD = "card"
+    POINTER = "pointer"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a conversation remembers of risk: levels and rule ids, never words."""
+
+    open: Assessment = CLEAR
+    """The gravest finding that is still unresolved."""
+    calm_turns: int = 0
+    """Messages without a finding since the last one with."""
+    pointers: int = 0
+    """Pointers shown, so that their words change."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an earlier message left a risk unresolved."""
+        return self.open.at_risk
+
+    def after(self, found: Assessment) -> tuple[Watch, Handoff]:
+        """The watch after a message with this finding, and what its turn must carry.
+
+        A card is due at the first finding, when the level rises, and when the danger is another one; otherwise a
+        pointer, also on calm messages while a risk is open. An IMMINENT risk stays open to the end.
+        """
+        if not found.at_risk:
+            return self._after_calm()
+        if self._is_news(found):
+            graver = found if found.level >= self.open.level else self.open
+            return replace(self, open=graver, calm_turns=0), Handoff.CARD
+        return replace(self, calm_turns=0, pointers=self.pointers + 1), Handoff.POINTER
+
+    def _after_calm(self) -> tuple[Watch, Handoff]:
+        if not self.is_open:
+            return self, Handoff.NOTHING
+        calm = self.calm_turns + 1
+        if calm > CALM_TURNS and self.open.level < Level.IMMINENT:
+            return Watch(pointers=self.pointers), Handoff.NOTHING
+        return replace(self, calm_turns=calm, pointers=self.pointers + 1), Handoff.POINTER
+
+    def _is_news(self, found: Assessment) -> bool:
+        if found.level > self.open.level:
+            return True
+        other = (found.category, found.about) != (self.open.category, self.open.about)
+        return other and found.level >= Level.RISK
