@@ -1,0 +1,47 @@
+"""Opening models by spec."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ai_therapist.errors import ConfigError
+from ai_therapist.models.catalogue import open_model
+
+
+def test_the_embedded_classifier_opens_by_name() -> None:
+    assert open_model("embedded").name.startswith("embedded@")
+
+
+def test_a_script_opens_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps({"replies": ["a"]}))
+
+    assert open_model(f"scripted:{path}").name.startswith("scripted@")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("embeded", "did you mean 'embedded'"),
+        ("oracle", "known are embedded, scripted"),
+        ("", "known are"),
+        ("embedded:large", "takes nothing after its name"),
+        ("scripted", "write scripted:FILE"),
+        ("scripted:", "write scripted:FILE"),
+    ],
+)
+def test_a_wrong_spec_says_what_to_write(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_model(spec)
+
+
+def test_naming_a_model_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, ai_therapist.models.catalogue, ai_therapist.annotation.config\n"
+        "sys.exit(bool({'numpy', 'torch', 'safetensors'} & set(sys.modules)))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
