@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from ai_therapist.safety.crisis import About, Assessment, Category, Level
+from ai_therapist.safety.crisis import UNCHECKED, About, Assessment, Category, Level
 from ai_therapist.safety.helplines import Helplines, load_helplines
 
 _SHOWN_WITHOUT_COUNTRY = ("us-988", "us-crisis-text-line", "gb-samaritans")
@@ -18,6 +18,8 @@ _OPENINGS = {
 }
 _OPENING_FOR_OTHERS = "Thank you for looking out for somebody. You do not have to carry this worry alone."
 _OPENING_SOFT = "That sounds hard. If it ever becomes too much, there are people to turn to at any hour."
+
+_OPENING_UNCHECKED = "The safety check could not read this message. If you are in danger or in great pain:"
 
 _PEOPLE = {
     Category.HARM_TO_OTHERS: "Step away from the person you are angry with, and call somebody you trust or a doctor.",
@@ -55,7 +57,7 @@ def full_card(assessment: Assessment, country: str | None, on: date) -> str:
         raise ValueError("a card needs an assessment that found a risk")
     table = load_helplines()
     lines = [_opening(assessment)]
-    if assessment.level is Level.IMMINENT:
+    if assessment.level is Level.IMMINENT or assessment == UNCHECKED:
         lines += [_emergency(table, country), _distance(assessment), _company(assessment)]
     lines += [_people(assessment), *_numbers(table, country, on, assessment.category), _AI_LINE]
     return "\n".join(lines)
@@ -83,6 +85,8 @@ def help_card(country: str | None, on: date) -> str:
 
 
 def _opening(assessment: Assessment) -> str:
+    if assessment == UNCHECKED:
+        return _OPENING_UNCHECKED
     if assessment.about is About.OTHER:
         return _OPENING_FOR_OTHERS
     if assessment.level is Level.CONCERN or assessment.category is None:

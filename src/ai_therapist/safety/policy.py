@@ -39,7 +39,7 @@ class Watch:
         """The watch after a message with this finding, and what its turn must carry.
 
         A card is due at the first finding, when the level rises, and when the danger is another one; otherwise a
-        pointer, also on calm messages while a risk is open. An IMMINENT risk stays open to the end.
+        pointer. While a RISK is open, calm messages carry a pointer too; an IMMINENT one stays open to the end.
         """
         if not found.at_risk:
             return self._after_calm()
@@ -54,6 +54,8 @@ class Watch:
         calm = self.calm_turns + 1
         if calm > CALM_TURNS and self.open.level < Level.IMMINENT:
             return Watch(pointers=self.pointers), Handoff.NOTHING
+        if self.open.level < Level.RISK:
+            return replace(self, calm_turns=calm), Handoff.NOTHING
         return replace(self, calm_turns=calm, pointers=self.pointers + 1), Handoff.POINTER
 
     def _is_news(self, found: Assessment) -> bool:

@@ -1,0 +1,86 @@
+"""Runs what may fail or hang in a thread of its own and hands its failure back as a value."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from threading import Event
+from typing import Generic, TypeVar
+
+from pebble import concurrent
+
+T = TypeVar("T")
+
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Broken:
+    """It raised or took too long. `error` is the type of the exception, None for a timeout."""
+
+    error: str | None
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    value: T
+
+
+class _End:
+    """Stands behind the last item."""
+
+
+def settled(function: Callable[[], T], timeout_s: float) -> T | Broken:
+    """What `function` returns, or Broken where it raises anything at all or is not done after `timeout_s`."""
+
+    def once() -> Iterator[T]:
+        yield function()
+
+    return next(streamed(once, timeout_s))
+
+
+def streamed(produce: Callable[[], Iterator[T]], timeout_s: float) -> Generator[T | Broken, None, None]:
+    """The items of `produce()` as they come; Broken is the last one where it raises or the time is up.
+
+    `timeout_s` counts from the first item that is asked for to the last. The iterator runs in one daemon thread from
+    beginning to end, so what it keeps per thread stays valid, and one that hangs keeps no program from closing. A
+    consumer that stops early stops the thread at its next item.
+    """
+    box: Queue[_Item[T] | _End] = Queue(maxsize=64)
+    stop = Event()
+
+    def put(item: _Item[T] | _End) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(Full):
+                box.put(item, timeout=_LOOK_S)
+                return
+
+    def pump() -> None:
+        try:
+            for value in produce():
+                put(_Item(value))
+                if stop.is_set():
+                    return
+        finally:
+            put(_End())
+
+    future = concurrent.thread(pump)()
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            try:
+                item = box.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                yield Broken(None)
+                return
+            if isinstance(item, _End):
+                error = future.exception()
+                if error is not None:
+                    yield Broken(type(error).__name__)
+                return
+            yield item.value
+    finally:
+        stop.set()

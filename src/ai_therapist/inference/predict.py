@@ -1,0 +1,72 @@
+"""What a model is asked in a turn: the three labels in the renderer's order, then the reply that they condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix
+from ai_therapist.inference.events import LabelsPredicted
+from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.records import Abstention, Label, Labels
+from ai_therapist.records.message import Message
+
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """The model that talks: what writes the reply, and what weighs the labels before it."""
+
+    generator: TextGenerator
+    scorer: LabelScorer | None
+    """None where nothing predicts labels: then each is an abstention."""
+    is_toy: bool
+    """Whether the opening must call it a toy."""
+
+
+def answer_pieces(speaker: Speaker, messages: Sequence[Message], max_tokens: int) -> Iterator[LabelsPredicted | str]:
+    """The predicted labels, then the reply piece by piece. Raises whatever the models raise."""
+    outcomes: dict[Field, Label | Abstention] = {}
+    given = Labels(client_emotion=None, strategy=None, therapist_emotion=None)
+    for field in LABEL_FIELDS:
+        outcome = _predict(speaker.scorer, messages, field, given)
+        outcomes[field] = outcome
+        if isinstance(outcome, Label):
+            given = _with(given, field, outcome.value)
+    yield LabelsPredicted(
+        client_emotion=outcomes[Field.CLIENT_EMOTION],
+        strategy=outcomes[Field.STRATEGY],
+        therapist_emotion=outcomes[Field.THERAPIST_EMOTION],
+    )
+    yield from speaker.generator.generate(messages, max_tokens=max_tokens, prefix=answer_prefix(Field.REPLY, given))
+
+
+def _predict(
+    scorer: LabelScorer | None, messages: Sequence[Message], field: Field, given: Labels
+) -> Label | Abstention:
+    if scorer is None:
+        return Abstention(reason="no model weighs labels here")
+    weights = scorer.score(messages, field.choices, prefix=answer_prefix(field, given))
+    return _outcome(weights, field.choices)
+
+
+def _outcome(weights: Mapping[str, float], choices: Sequence[str]) -> Label | Abstention:
+    """The likeliest label with the probability of each, or an abstention where they are no probabilities."""
+    if set(weights) != set(choices):
+        return Abstention(reason="the model weighed other labels than it was given")
+    # NaN fails the first test, since it compares false with everything.
+    if not all(0 <= weight <= 1 for weight in weights.values()) or abs(sum(weights.values()) - 1) > _TOLERANCE:
+        return Abstention(reason="the model gave weights that are no probabilities")
+    best = max(choices, key=lambda choice: weights[choice])
+    return Label(value=best, probabilities=dict(weights))
+
+
+def _with(labels: Labels, field: Field, value: str) -> Labels:
+    match field:
+        case Field.CLIENT_EMOTION:
+            return labels.model_copy(update={"client_emotion": value})
+        case Field.STRATEGY:
+            return labels.model_copy(update={"strategy": value})
+        case _:
+            return labels.model_copy(update={"therapist_emotion": value})

@@ -1,0 +1,258 @@
+"""One turn inside the safety shell: check, card, labels, reply through the gate, and a fixed sentence when all fails.
+
+message ─▶ crisis check ─▶ card or pointer ─▶ disclosure if asked
+              │ imminent: a fixed reply stands instead of the model's
+              └▶ labels ─▶ sentence ─▶ output gate ─▶ shown        (each sentence)
+                                           └ withheld: a fixed sentence, the model is stopped
+           anything breaks or takes too long: a fixed sentence, and the card if a risk is open
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ai_therapist.dataset.render import plain, render_prompt
+from ai_therapist.errors import RequestError
+from ai_therapist.inference.clip import refusal
+from ai_therapist.inference.config import InferenceConfig
+from ai_therapist.inference.conversation import Conversation
+from ai_therapist.inference.events import Card, Disclosure, Done, Event, LabelsPredicted, Outcome, ReplyPiece, Withheld
+from ai_therapist.inference.isolation import Broken, settled, streamed
+from ai_therapist.inference.predict import Speaker, answer_pieces
+from ai_therapist.inference.sentences import Sentences
+from ai_therapist.records import Role
+from ai_therapist.safety import card, crisis, disclosures
+from ai_therapist.safety.crisis import Assessment, Level
+from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply
+from ai_therapist.safety.policy import Handoff, Watch
+
+FIXED_IMMINENT = (
+    "I am glad that you wrote this. Please call the emergency number or go to a person now; I stay here meanwhile. "
+    "Is there somebody near you whom you can ask to come?",
+    "You are not in the way, and this moment can pass. Who could be with you in the next minutes? Call them, or the "
+    "emergency number; you can go on writing to me.",
+    "Staying near another person matters most now. Have you been able to reach anybody? I am a program and cannot "
+    "call for you, and you can keep writing here.",
+)
+"""What stands in the model's place when a message is about imminent danger; the turns take them in order."""
+
+FIXED_FAILED = "I could not find an answer just now. I am still here; please go on, in your own words."
+FIXED_EMPTY = "I am listening. Please go on, in your own words."
+
+
+class Assessor(Protocol):
+    """The crisis check of one message."""
+
+    def __call__(self, text: str, *, risk_open: bool) -> Assessment:
+        """The gravest finding in the message."""
+
+
+@dataclass
+class _Memory:
+    """All that a chat knows of its past; forgetting replaces it by a new one."""
+
+    conversation: Conversation = field(default_factory=Conversation.new)
+    watch: Watch = field(default_factory=Watch)
+    fixed_turns: int = 0
+    """Fixed replies given at imminent danger, so that their words change."""
+    disclosed_at_s: float | None = None
+    """When the last disclosure was shown, by the chat's clock."""
+
+
+class Chat:
+    """A conversation with a model inside the safety shell. It lives in memory only and is not thread-safe."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        config: InferenceConfig,
+        *,
+        assess: Assessor = crisis.assess,
+        clock_s: Callable[[], float] = time.monotonic,
+        today: Callable[[], date] = date.today,
+    ) -> None:
+        """`clock_s` counts seconds of use for the reminder; `today` decides which numbers are still verified."""
+        self._speaker = speaker
+        self._config = config
+        self._assess = assess
+        self._clock_s = clock_s
+        self._today = today
+        self._memory = _Memory()
+
+    def opening(self) -> list[Event]:
+        """The disclosure that stands before everything else; `send` gives it first where nobody called this."""
+        self._memory.disclosed_at_s = self._clock_s()
+        model = self._speaker.generator.name
+        return [Disclosure(moment="opening", text=disclosures.opening(model, self._speaker.is_toy))]
+
+    def help(self) -> Card:
+        """All helplines; needs no network and no model."""
+        return Card(form="help", assessment=None, text=card.help_card(self._config.country, self._today()))
+
+    def forget(self) -> None:
+        """Drop every turn and every memory of risk; the next message begins a conversation of its own."""
+        self._memory = _Memory()
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was said, and what was shown as an answer."""
+        return self._memory.conversation
+
+    def send(self, text: str, clip: Path | None = None) -> Iterator[Event]:
+        """Everything that is to be shown after a message of the client, as it comes; Done is the last.
+
+        Raises RequestError for a message without words: nothing checks what is only heard or seen in a clip.
+        """
+        if not text.strip():
+            raise RequestError("write a few words, with a clip too: the safety check reads words only")
+        return self._turn(text, clip)
+
+    def _turn(self, text: str, clip: Path | None) -> Iterator[Event]:
+        yield from self._due_disclosure()
+        found = self._checked(text)
+        self._memory.watch, handoff = self._memory.watch.after(found)
+        if handoff is not Handoff.NOTHING:
+            yield self._card("full" if handoff is Handoff.CARD else "pointer", found)
+        if disclosures.is_asked(text):
+            yield Disclosure(moment="asked", text=disclosures.answer(self._speaker.is_toy))
+        if found.at_risk and self._memory.watch.open.level is Level.IMMINENT:
+            yield from self._fixed_imminent(text)
+            return
+        refused = None
+        if clip is not None:
+            refused = refusal(clip, self._config.max_clip_s, self._speaker.generator.accepts)
+            if refused is not None:
+                yield refused
+        yield from self._answered(text, clip if refused is None else None, handoff)
+
+    def _due_disclosure(self) -> Iterator[Event]:
+        disclosed_at_s = self._memory.disclosed_at_s
+        if disclosed_at_s is None:
+            yield from self.opening()
+        elif self._clock_s() - disclosed_at_s >= disclosures.REPEAT_AFTER_S:
+            self._memory.disclosed_at_s = self._clock_s()
+            yield Disclosure(moment="three_hours", text=disclosures.reminder())
+
+    def _checked(self, text: str) -> Assessment:
+        """The assessment of a message; one that fails or hangs counts as a risk."""
+        open_before = self._memory.watch.is_open
+        found = settled(lambda: self._assess(text, risk_open=open_before), self._config.check_timeout_s)
+        return crisis.UNCHECKED if isinstance(found, Broken) else found
+
+    def _card(self, form: Literal["full", "pointer"], found: Assessment) -> Card:
+        about = found if found.at_risk else self._memory.watch.open
+        if form == "pointer":
+            return Card(form=form, assessment=about, text=card.pointer(self._memory.watch.pointers))
+        return Card(form=form, assessment=about, text=card.full_card(about, self._config.country, self._today()))
+
+    def _fixed_imminent(self, text: str) -> Iterator[Event]:
+        reply = FIXED_IMMINENT[self._memory.fixed_turns % len(FIXED_IMMINENT)]
+        self._memory.fixed_turns += 1
+        self._remember(text, None, reply)
+        yield ReplyPiece(source="fixed", text=reply)
+        yield Done(outcome="imminent")
+
+    def _remember(self, text: str, clip: Path | None, reply: str) -> None:
+        """Keep what was said and what was shown; what was withheld is not among it."""
+        said = self.conversation.with_turn(Role.CLIENT, text, clip)
+        self._memory.conversation = said.with_turn(Role.THERAPIST, reply)
+
+    def _answered(self, text: str, clip: Path | None, handoff: Handoff) -> Iterator[Event]:
+        reply = _GatedReply(self._config.max_reply_chars)
+        with closing(streamed(lambda: self._ask(text, clip), self._config.reply_timeout_s)) as items:
+            for item in items:
+                if isinstance(item, LabelsPredicted):
+                    yield item
+                    continue
+                yield from reply.broken(item) if isinstance(item, Broken) else reply.take(item)
+                if reply.outcome is not None:
+                    break
+        yield from reply.finish()
+        self._remember(text, clip, reply.shown)
+        yield from self._handoff_after(reply, handoff)
+        yield Done(outcome=reply.outcome or "complete", error=reply.error)
+
+    def _ask(self, text: str, clip: Path | None) -> Iterator[LabelsPredicted | str]:
+        shown_text = text[-self._config.message_chars :]
+        client = self.conversation.with_turn(Role.CLIENT, shown_text if shown_text.strip() else text, clip).turns[-1]
+        messages = render_prompt(self.conversation.window(self._config.context_turns), client.turn, clip)
+        return answer_pieces(self._speaker, messages, self._config.max_tokens)
+
+    def _handoff_after(self, reply: _GatedReply, handoff: Handoff) -> Iterator[Event]:
+        """The card after a reply that failed while a risk is open, a pointer after one that speaks of a risk."""
+        if reply.failed and self._memory.watch.is_open and handoff is not Handoff.CARD:
+            yield self._card("full", self._memory.watch.open)
+        elif handoff is Handoff.NOTHING and reply.from_model:
+            spoken_of = self._checked(reply.from_model)
+            if spoken_of.at_risk:
+                yield self._card("pointer", spoken_of)
+
+
+class _GatedReply:
+    """The reply of one turn on its way through the output gate."""
+
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
+        self._sentences = Sentences()
+        self.from_model = ""
+        """What was shown of the model's own words."""
+        self.shown = ""
+        self.outcome: Outcome | None = None
+        self.error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model broke off."""
+        return self.outcome in {"timed_out", "model_failed"}
+
+    def take(self, piece: str) -> Iterator[Event]:
+        """What may be shown now that the model has written `piece`."""
+        yield from self._pass(self._sentences.feed(piece))
+
+    def broken(self, failure: Broken) -> Iterator[Event]:
+        """What is shown when the model raised or took too long; its unfinished sentence is dropped."""
+        self.outcome = "timed_out" if failure.error is None else "model_failed"
+        self.error = failure.error
+        yield self._fixed(FIXED_FAILED)
+
+    def finish(self) -> Iterator[Event]:
+        """What is shown when the model has ended: its last sentence, or a fixed one where it said nothing."""
+        if self.outcome is None:
+            yield from self._pass(self._sentences.rest())
+        if self.outcome is None and not judge_reply("", self.from_model).passed:
+            yield from self._withhold(judge_reply("", self.from_model))
+        if not self.shown:
+            self.outcome = "empty"
+            yield self._fixed(FIXED_EMPTY)
+
+    def _pass(self, sentences: list[str]) -> Iterator[Event]:
+        for sentence in sentences:
+            words = plain(sentence)
+            if self.outcome is not None or not words:
+                continue
+            verdict = judge_reply(self.from_model, words)
+            if not verdict.passed:
+                yield from self._withhold(verdict)
+            elif len(self.from_model) + len(words) > self._max_chars and self.from_model:
+                self.outcome = "stopped_at_limit"
+            else:
+                self.from_model = f"{self.from_model} {words}".strip()
+                self.shown = f"{self.shown} {words}".strip()
+                yield ReplyPiece(source="model", text=words)
+
+    def _withhold(self, verdict: Verdict) -> Iterator[Event]:
+        if verdict.reason is None or verdict.rule is None:
+            return
+        self.outcome = "withheld"
+        yield Withheld(reason=verdict.reason, rule=verdict.rule)
+        yield self._fixed(REPLACEMENTS[verdict.reason])
+
+    def _fixed(self, text: str) -> ReplyPiece:
+        self.shown = f"{self.shown} {text}".strip()
+        return ReplyPiece(source="fixed", text=text)
