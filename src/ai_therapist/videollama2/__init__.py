@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from .feature_extraction_videollama2 import VideoLLaMA2FeatureExtractor
     from .layout_videollama2 import register
+    from .loading import LORA_TARGETS, UNQUANTISED_MODULES, four_bit_config, graft, load, read_bin
     from .modeling_videollama2 import (
         VideoLLaMA2ForConditionalGeneration,
         VideoLLaMA2MistralForConditionalGeneration,
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
         VideoLLaMA2Qwen2Model,
     )
     from .processing_videollama2 import VideoLLaMA2Processor
+    from .tiny import tiny_config
     from .video_processing_videollama2 import VideoLLaMA2ImageProcessor, VideoLLaMA2VideoProcessor
 
 _HOMES = {
+    "tiny_config": "tiny",
+    "read_bin": "loading",
+    "load": "loading",
+    "graft": "loading",
+    "four_bit_config": "loading",
+    "UNQUANTISED_MODULES": "loading",
+    "LORA_TARGETS": "loading",
     "BeatsConfig": "configuration_videollama2",
     "LLAMA2_SYSTEM_PROMPT": "chat_templates",
     "VideoLLaMA2Config": "configuration_videollama2",
@@ -49,6 +58,8 @@ _HOMES = {
 
 __all__ = [
     "LLAMA2_SYSTEM_PROMPT",
+    "LORA_TARGETS",
+    "UNQUANTISED_MODULES",
     "BeatsConfig",
     "VideoLLaMA2Config",
     "VideoLLaMA2FeatureExtractor",
@@ -63,7 +74,12 @@ __all__ = [
     "VideoLLaMA2Qwen2ForConditionalGeneration",
     "VideoLLaMA2Qwen2Model",
     "VideoLLaMA2VideoProcessor",
+    "four_bit_config",
+    "graft",
+    "load",
+    "read_bin",
     "register",
+    "tiny_config",
 ]
 
 
