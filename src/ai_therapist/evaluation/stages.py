@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from ai_therapist.errors import InvalidRecord
 from ai_therapist.evaluation.agreement import LabelPairs, pair_labels
 from ai_therapist.evaluation.baselines import Majority, TextOnly
 from ai_therapist.evaluation.clips import ClipCounts, count_clips
@@ -113,11 +114,11 @@ def _open_system(name: SystemName, job: Job, train: Sequence[Example]) -> System
 
 
 def measure(job: Job) -> None:
-    """Gives `quality`, a SessionQuality."""
+    """Gives `quality`, a SessionQuality. Raises InvalidRecord for a gold transcript of another session."""
     session = job.record(Session, "session")
     turns = job.record(Transcript, "utterances")
     clips = job.record_list(Clip, "clips")
-    gold = job.record(GoldSession, "gold") if "gold" in job.names() else None
+    gold = _gold_of(session, job)
     annotations = job.record_list(Annotation, "annotations") if "annotations" in job.names() else None
     pairs: dict[Task, LabelPairs] = {}
     if gold is not None and annotations is not None:
@@ -130,3 +131,12 @@ def measure(job: Job) -> None:
         strategy=pairs.get(Task.STRATEGY),
     )
     job.give_record("quality", quality)
+
+
+def _gold_of(session: Session, job: Job) -> GoldSession | None:
+    if "gold" not in job.names():
+        return None
+    gold = job.record(GoldSession, "gold")
+    if gold.session != session.name:
+        raise InvalidRecord(f"gold of {job.item}: it is of session {gold.session!r}, not {session.name!r}")
+    return gold

@@ -1,0 +1,220 @@
+"""Evaluates a workspace: measures its sessions, lets systems predict the held-out split, writes the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from ai_therapist.dataset.read import dataset_item
+from ai_therapist.evaluation.config import EvaluationConfig, SystemName
+from ai_therapist.evaluation.evidence import CurvePoint, Evidence, SessionEvidence, Training
+from ai_therapist.evaluation.gold import GoldSession, gold_files
+from ai_therapist.evaluation.page import render_page
+from ai_therapist.evaluation.predictions import Prediction
+from ai_therapist.evaluation.report import build_report
+from ai_therapist.evaluation.stages import SessionQuality, SystemRecord, measure_stage, predict_stage
+from ai_therapist.pipeline.driver import Item, Observer, drive
+from ai_therapist.pipeline.executors import Executor, InlineExecutor
+from ai_therapist.records import Annotation, Example, Session, Transcript
+from ai_therapist.store.blobs import Store, write_atomically
+from ai_therapist.store.codec import decode, decode_all, encode, encode_all
+from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
+
+RUN = "evaluation"
+_ARC = ("extraction", "annotation", "dataset", "finetuning")
+_NEVER_PART = (
+    "Replies: they are written and stored, but no reference metric, judge or person has rated them.",
+    "What sound and picture add: no run with shuffled or missing media.",
+    "Other models: no untuned base model and no hosted model was asked.",
+    "People: no second annotator, so nobody knows how far two people would agree on these labels.",
+)
+
+
+def evaluate(
+    workspace: Workspace,
+    config: EvaluationConfig,
+    executor: Executor,
+    gold: Path | None,
+    seconds: Mapping[str, float],
+    observer: Observer | None = None,
+) -> RunRecord:
+    """Measure what is there and write `report.json` and `report.html`; what is not there is named in the report.
+
+    Sessions are measured where `executor` runs. Models are asked in this process, where each is loaded once. What was
+    predicted or measured before is taken from the store; the report is written anew from it. `gold` is a folder of
+    gold transcripts; `seconds` are shown as they are. Raises MissingInput without a finished dataset or for a folder
+    without gold transcripts.
+    """
+    dataset = dataset_item(workspace)
+    runs = [run for name in _ARC if (run := workspace.find_run(name)) is not None]
+    golds = {} if gold is None else gold_files(gold)
+    sessions = _sessions(runs)
+    measured = drive(
+        workspace,
+        [measure_stage()],
+        [_session_item(workspace.store, each, golds) for each in sessions],
+        executor,
+        observer,
+    )
+    systems, left_out = _systems(workspace, config, dataset)
+    asker = executor if isinstance(executor, InlineExecutor) else InlineExecutor(workspace.store)
+    predicted = drive(workspace, [predict_stage(config)], systems, asker, observer)
+    evidence = _evidence(
+        workspace,
+        runs,
+        measured,
+        predicted,
+        seconds,
+        (
+            *left_out,
+            *_failures("system", predicted),
+            *_failures("session", measured),
+            *_unmatched(golds, sessions),
+            *_NEVER_PART,
+        ),
+    )
+    return _write(workspace, config, evidence, measured, predicted)
+
+
+def _sessions(runs: Sequence[RunRecord]) -> list[ItemRecord]:
+    """Every session that extraction completed, with its annotations where there are any."""
+    done = {run.run: {item.item: item for item in run.done} for run in runs}
+    annotated = done.get("annotation", {})
+    return [annotated.get(key, item) for key, item in done.get("extraction", annotated).items()]
+
+
+def _session_item(store: Store, session: ItemRecord, golds: Mapping[str, Path]) -> Item:
+    path = golds.get(session.name)
+    known = {} if path is None else {"gold": store.put_file(path)}
+    return Item(session.item, session.name, session.artefacts | known)
+
+
+def _systems(workspace: Workspace, config: EvaluationConfig, dataset: ItemRecord) -> tuple[list[Item], list[str]]:
+    """The systems that can predict, and a sentence for each that cannot."""
+    items, left_out = [], []
+    for name in dict.fromkeys(config.systems):
+        found = _artefacts_of(name, workspace, dataset)
+        if isinstance(found, str):
+            left_out.append(found)
+        else:
+            system = workspace.store.put_bytes(encode(SystemRecord(name=name)))
+            items.append(Item(name, name, found | {"system": system}))
+    return items, left_out
+
+
+def _artefacts_of(name: SystemName, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
+    """What a system predicts from, or why it cannot."""
+    examples = {"examples": dataset.artefacts["examples"]}
+    if name == "text-only" and find_spec("sklearn") is None:
+        return "The text-only baseline: scikit-learn is not installed (pip install 'ai-therapist[train]')."
+    if name != "tuned":
+        return examples
+    run = workspace.find_run("finetuning")
+    if run is None or not run.done:
+        return "The tuned model: there is none in this workspace (ai-therapist finetune)."
+    model = run.done[0].artefacts
+    # A model tuned before the split changed may have been trained on what is now held out.
+    if model["examples"] != examples["examples"]:
+        return "The tuned model: it was tuned on other examples than the dataset now has (ai-therapist finetune)."
+    return examples | {"model": model["model"]}
+
+
+def _failures(kind: str, items: Sequence[ItemRecord]) -> list[str]:
+    return [f"The {kind} {item.name!r}: {item.reason}." for item in items if item.status is not Status.DONE]
+
+
+def _unmatched(golds: Mapping[str, Path], sessions: Sequence[ItemRecord]) -> list[str]:
+    names = {session.name for session in sessions}
+    without = sorted(names - golds.keys())
+    notes = []
+    if not golds:
+        notes.append("Extraction and labels against gold: no gold transcripts were given (--gold FOLDER).")
+    elif without:
+        notes.append(f"Sessions without a gold transcript: {', '.join(without)}.")
+    if lost := sorted(golds.keys() - names):
+        notes.append(f"Gold transcripts without a complete session: {', '.join(lost)}.")
+    return notes
+
+
+def _evidence(
+    workspace: Workspace,
+    runs: Sequence[RunRecord],
+    measured: Sequence[ItemRecord],
+    predicted: Sequence[ItemRecord],
+    seconds: Mapping[str, float],
+    not_run: tuple[str, ...],
+) -> Evidence:
+    store = workspace.store
+    tuned = next((run.done[0].artefacts for run in runs if run.run == "finetuning" and run.done), {})
+    examples = dataset_item(workspace).artefacts["examples"]
+    return Evidence(
+        runs=tuple(runs),
+        sessions=tuple(_session_evidence(store, item) for item in measured),
+        examples=decode_all(Example, store.read(examples), "examples of the dataset"),
+        predictions={
+            item.name: decode_all(Prediction, store.read(item.artefacts["predictions"]), f"predictions of {item.name}")
+            for item in predicted
+            if item.status is Status.DONE
+        },
+        training=decode(Training, store.read(tuned["training"]), "training") if "training" in tuned else None,
+        curve=decode_all(CurvePoint, store.read(tuned["curve"]), "curve") if "curve" in tuned else (),
+        seconds=seconds,
+        not_run=not_run,
+    )
+
+
+def _session_evidence(store: Store, item: ItemRecord) -> SessionEvidence:
+    found, name = item.artefacts, item.name
+    complete = item.status is Status.DONE
+    return SessionEvidence(
+        session=decode(Session, store.read(found["session"]), f"session of {name}"),
+        turns=decode(Transcript, store.read(found["utterances"]), f"utterances of {name}"),
+        annotations=decode_all(Annotation, store.read(found["annotations"]), f"annotations of {name}")
+        if "annotations" in found
+        else (),
+        gold=decode(GoldSession, store.read(found["gold"]), f"gold of {name}")
+        if "gold" in found and complete
+        else None,
+        quality=decode(SessionQuality, store.read(found["quality"]), f"quality of {name}") if complete else None,
+    )
+
+
+def _write(
+    workspace: Workspace,
+    config: EvaluationConfig,
+    evidence: Evidence,
+    measured: Sequence[ItemRecord],
+    predicted: Sequence[ItemRecord],
+) -> RunRecord:
+    """Write report and page beside the store and into it, then the ledger."""
+    report = build_report(evidence, config.resampling)
+    files = {
+        "predictions": encode_all([row for rows in evidence.predictions.values() for row in rows]),
+        "report": encode(report),
+        "page": render_page(report, evidence).encode(),
+    }
+    artefacts = {name: workspace.store.put_bytes(data) for name, data in files.items()}
+    write_atomically(workspace.report_json, files["report"])
+    write_atomically(workspace.report_html, files["page"])
+    workspace.show(
+        RUN,
+        {
+            "predictions.json": artefacts["predictions"],
+            "report.json": artefacts["report"],
+            "report.html": artefacts["page"],
+        },
+    )
+    whole = ItemRecord(
+        item="report",
+        name="report",
+        status=Status.DONE,
+        reason=None,
+        artefacts=artefacts,
+        actions=tuple(sorted({action for item in (*measured, *predicted) for action in item.actions})),
+        counts={"predictions": sum(len(rows) for rows in evidence.predictions.values())},
+    )
+    items = (whole, *predicted, *measured)
+    record = RunRecord(run=RUN, config=config.model_dump(mode="json"), read=len(items), items=items)
+    workspace.save_run(record)
+    return record
