@@ -1,0 +1,76 @@
+"""Settings of extraction."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ai_therapist.pipeline.stage import StageConfig
+from ai_therapist.records import Role
+
+
+class TranscribeConfig(StageConfig):
+    """How speech becomes a transcript."""
+
+    speakers: Annotated[int, Field(ge=1, le=8)] = 2
+    """Number of voices to tell apart, 1 to 8. A further voice is absorbed by the nearest one."""
+
+    min_silence_ms: Annotated[int, Field(ge=50, le=2000)] = 200
+    """Silence in milliseconds that ends a stretch of speech, 50 to 2000."""
+
+    speech_pad_ms: Annotated[int, Field(ge=0, le=500)] = 50
+    """Milliseconds kept on either side of a stretch of speech, 0 to 500."""
+
+    join_pause_ms: Annotated[int, Field(ge=0, le=5000)] = 500
+    """Longest pause in milliseconds inside one utterance of a speaker, 0 to 5000."""
+
+    max_stretch_ms: Annotated[int, Field(ge=1000, le=60_000)] = 15_000
+    """Longest utterance in milliseconds, 1000 to 60000."""
+
+
+class RolesConfig(StageConfig):
+    """How speakers get their roles."""
+
+    min_margin: Annotated[float, Field(gt=0, le=20)] = 1.5
+    """Log-odds by which one speaker must sound more like a therapist than the other, 0 to 20; else UNKNOWN."""
+
+    roles: dict[str, dict[str, Role]] = Field(default_factory=dict)
+    """Roles given by hand, as {session name: {speaker label: role}}; they go before any evidence."""
+
+
+class TurnsConfig(StageConfig):
+    """How utterances become turns."""
+
+    merge: bool = True
+    """Whether adjacent utterances of one speaker become one turn."""
+
+    max_pause_ms: Annotated[int, Field(ge=0, le=60_000)] = 3000
+    """Longest pause in milliseconds inside a turn, 0 to 60000."""
+
+
+class ClipsConfig(StageConfig):
+    """Which turns become clips."""
+
+    min_clip_ms: Annotated[int, Field(ge=0, le=60_000)] = 3000
+    """A turn is cut where it lasts longer than this many milliseconds, 0 to 60000; a shorter one routes to text."""
+
+
+class NoConfig(StageConfig):
+    """A stage that has nothing to set."""
+
+
+class ExtractionConfig(StageConfig):
+    """All settings of extraction."""
+
+    transcribe: TranscribeConfig = TranscribeConfig()
+    """Speech recognition and the telling apart of speakers."""
+
+    roles: RolesConfig = RolesConfig()
+    """Who is the therapist."""
+
+    turns: TurnsConfig = TurnsConfig()
+    """Merging of utterances."""
+
+    clips: ClipsConfig = ClipsConfig()
+    """Cutting of clips."""

@@ -1,0 +1,197 @@
+"""Extraction: a folder of recordings becomes sessions with roles, turns and verified clips.
+
+recording ─ probe ─ audio ─ transcribe ─┬─ roles ──────────────────────┬─ present
+              │                         └─ turns ─┬──────────── cut ───┘
+              └───────────────── standardise ─────┴──────────────┘
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from ai_therapist.extraction import roles, turns
+from ai_therapist.extraction.clips import cut_clips
+from ai_therapist.extraction.config import (
+    ClipsConfig,
+    ExtractionConfig,
+    NoConfig,
+    RolesConfig,
+    TranscribeConfig,
+    TurnsConfig,
+)
+from ai_therapist.extraction.readable import clip_names, transcript_json, transcript_text
+from ai_therapist.extraction.sources.local import LocalRecording, Refusal, find_recordings
+from ai_therapist.extraction.transcribers import embedded
+from ai_therapist.media import probe, sound, standardise
+from ai_therapist.pipeline.driver import Item, Observer, drive
+from ai_therapist.pipeline.executors import Executor
+from ai_therapist.pipeline.stage import Job, Stage
+from ai_therapist.records import Clip, Media, Session, SourceRecord, Transcript
+from ai_therapist.store.codec import canonical_json, decode, decode_all, encode
+from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
+
+RUN = "extraction"
+"""Name of the ledger."""
+
+
+def extract(
+    workspace: Workspace,
+    config: ExtractionConfig,
+    folder: Path,
+    executor: Executor,
+    observer: Observer | None = None,
+) -> RunRecord:
+    """Extract every recording of `folder` that may be transcribed; returns and saves the ledger "extraction".
+
+    A recording without permission is skipped with a reason, one that cannot be processed is quarantined, and the
+    others go on. Nothing leaves the machine. Raises MissingInput where the folder holds no recording.
+    """
+    entries = [_admitted(workspace, entry) for entry in find_recordings(folder, workspace.index.source_digest)]
+    items = [entry for entry in entries if isinstance(entry, Item)]
+    finished = {record.item: record for record in drive(workspace, stages(config), items, executor, observer)}
+    records = tuple(finished[entry.id] if isinstance(entry, Item) else entry for entry in entries)
+    run = RunRecord(run=RUN, config=config.model_dump(mode="json"), read=len(records), items=records)
+    workspace.save_run(run)
+    for record in run.done:
+        _show(workspace, record)
+    return run
+
+
+def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
+    """The stages of extraction in order."""
+    nothing = NoConfig()
+    return (
+        Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",)),
+        Stage("audio", 1, run_audio, ("recording",), ("audio",), nothing, ("av",)),
+        Stage(
+            "transcribe",
+            1,
+            run_transcribe,
+            ("media", "audio"),
+            ("transcript",),
+            config.transcribe,
+            embedded.TOOLS,
+            7200,
+        ),
+        Stage("roles", 1, run_roles, ("source", "media", "transcript"), ("session",), config.roles),
+        Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
+        # The encode hangs on where turns start and on nothing that was said: other words move no frame.
+        Stage("standardise", 1, run_standardise, ("recording", "media", "starts"), ("video",), nothing, ("av",), 7200),
+        # A pattern, since a recording without picture has no "video".
+        Stage("cut", 1, run_cut, ("utterances", "video*"), ("clips", "clip/*"), config.clips, ("av",)),
+        Stage("present", 1, run_present, ("session", "utterances", "clips"), ("readable/*",), nothing),
+    )
+
+
+def run_probe(job: Job) -> None:
+    """What the recording is made of."""
+    job.give_record("media", probe.probe(job.path("recording"), "recording", job.digest("recording")))
+
+
+def run_audio(job: Job) -> None:
+    """Its sound, as recognisers read it."""
+    target = job.scratch / "audio.wav"
+    sound.extract_speech(job.path("recording"), target)
+    job.give("audio", target)
+
+
+def run_transcribe(job: Job) -> None:
+    """What is said in it."""
+    config = cast(TranscribeConfig, job.config)
+    transcript = embedded.transcribe(sound.load_speech(job.path("audio")), job.item, config)
+    job.count(utterances=len(transcript.utterances))
+    job.give_record("transcript", transcript)
+
+
+def run_roles(job: Job) -> None:
+    """Who is who."""
+    source = job.record(SourceRecord, "source")
+    speakers = roles.find_roles(job.record(Transcript, "transcript"), source.name, cast(RolesConfig, job.config))
+    session = Session(
+        id=source.session_id,
+        name=source.name,
+        media=job.record(Media, "media"),
+        consent=source.consent,
+        group=source.group,
+        speakers=speakers,
+    )
+    job.give_record("session", session)
+
+
+def run_turns(job: Job) -> None:
+    """The turns, and the frames at which they start."""
+    merged = turns.merge_turns(job.record(Transcript, "transcript"), cast(TurnsConfig, job.config))
+    starts = sorted({frames.start for frames in turns.clip_frames(merged.utterances)})
+    job.count(turns=len(merged.utterances))
+    job.give_record("utterances", merged)
+    job.give("starts", canonical_json(starts))
+
+
+def run_standardise(job: Job) -> None:
+    """The recording at 16 FPS; nothing for sound alone."""
+    media = job.record(Media, "media")
+    if media.video is None:
+        return
+    target = job.scratch / "video.mp4"
+    standardise.standardise(job.path("recording"), target, media, json.loads(job.read("starts")))
+    job.give("video", target)
+
+
+def run_cut(job: Job) -> None:
+    """A clip for every turn."""
+    spoken = job.record(Transcript, "utterances")
+    video = job.path("video") if job.names("video") else None
+    clips = []
+    for made in cut_clips(video, spoken, cast(ClipsConfig, job.config), job.scratch):
+        clips.append(made.clip)
+        if made.path is not None:
+            job.give(f"clip/{made.clip.id}", made.path)
+    lengths_ms = [turn.span.duration_ms for turn in spoken.utterances]
+    kept = [clip.usable for clip in clips]
+    job.count(
+        speech_ms=sum(lengths_ms),
+        clipped_ms=sum(length for length, usable in zip(lengths_ms, kept, strict=True) if usable),
+        clips=sum(kept),
+        short_turns=sum(length <= cast(ClipsConfig, job.config).min_clip_ms for length in lengths_ms),
+    )
+    job.give_records("clips", clips)
+
+
+def run_present(job: Job) -> None:
+    """The transcript for people and programs."""
+    session, spoken = job.record(Session, "session"), job.record(Transcript, "utterances")
+    job.give("readable/transcript.txt", transcript_text(session, spoken).encode())
+    job.give("readable/transcript.json", transcript_json(session, spoken, job.record_list(Clip, "clips")))
+
+
+def _admitted(workspace: Workspace, entry: LocalRecording | Refusal) -> Item | ItemRecord:
+    """The item of a recording whose bytes are in the store, or its line in the ledger where it is left out."""
+    if isinstance(entry, Refusal):
+        return _skipped(entry.name, entry.reason)
+    source = entry.source
+    if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
+        return _skipped(entry.path.name, f"{entry.path.name} changed while it was read: run the command again")
+    artefacts = {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
+    return Item(source.session_id, source.name, artefacts)
+
+
+def _skipped(name: str, reason: str) -> ItemRecord:
+    return ItemRecord(item=name, name=name, status=Status.SKIPPED, reason=reason, artefacts={}, actions=(), counts={})
+
+
+def _show(workspace: Workspace, record: ItemRecord) -> None:
+    """Links with readable names to what a session has become."""
+    store, digests = workspace.store, record.artefacts
+    session = decode(Session, store.read(digests["session"]), f"session of {record.name}")
+    spoken = decode(Transcript, store.read(digests["utterances"]), f"utterances of {record.name}")
+    clips = decode_all(Clip, store.read(digests["clips"]), f"clips of {record.name}")
+    files = {"audio.wav": digests["audio"]}
+    files |= {
+        name.removeprefix("readable/"): digest for name, digest in digests.items() if name.startswith("readable/")
+    }
+    files |= {f"clips/{name}": digests[f"clip/{key}"] for key, name in clip_names(session, spoken, clips).items()}
+    if "video" in digests:
+        files["video.mp4"] = digests["video"]
+    workspace.show(f"sessions/{record.name}", files)

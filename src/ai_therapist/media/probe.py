@@ -1,0 +1,85 @@
+"""What a recording is made of, and whether it is whole: every packet is read, none is decoded."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from ai_therapist.errors import UnreadableMedia
+from ai_therapist.media.guarded import LIMITS, Tracks, open_media, seconds, tracks_of
+from ai_therapist.records import AudioStream, Media, VideoStream
+
+_TOLERANCE_S = Fraction(1, 2)
+"""By how much the last packet may end before the duration that the file declares."""
+
+
+def probe(path: Path, name: str, sha256: str) -> Media:
+    """The streams and the measured duration of the recording at `path`; `name` and `sha256` are entered as given.
+
+    A picture of one frame counts as no video. Raises UnreadableMedia for a file that is no recording of an accepted
+    format, exceeds `LIMITS`, holds neither picture nor sound, or ends before its declared duration.
+    """
+    with open_media(path) as container:
+        tracks = tracks_of(container)
+        if not tracks.streams:
+            raise UnreadableMedia("the file holds neither picture nor sound")
+        packets, ends = _read_through(container, tracks)
+        for track in tracks.streams:
+            _refuse_broken(container, track, ends[track.index] - tracks.start_s, tracks.start_s)
+        video = None
+        if tracks.video is not None and packets[tracks.video.index] > 1:
+            context = tracks.video.codec_context
+            rate = tracks.video.average_rate or tracks.video.guessed_rate or Fraction(25)
+            video = VideoStream(
+                width_px=context.width,
+                height_px=context.height,
+                fps=f"{rate.numerator}/{rate.denominator}",
+                codec=context.name,
+            )
+        audio = None
+        if tracks.audio is not None and packets[tracks.audio.index] > 0:
+            audio = AudioStream(rate_hz=tracks.audio.rate, channels=tracks.audio.channels)
+        if video is None and audio is None:
+            raise UnreadableMedia("the file holds a single picture and no sound")
+        duration_ms = int((max(ends.values()) - tracks.start_s) * 1000)
+    return Media(path=name, sha256=sha256, duration_ms=max(1, duration_ms), video=video, audio=audio)
+
+
+def _read_through(container: InputContainer, tracks: Tracks) -> tuple[dict[int, int], dict[int, Fraction]]:
+    """Packets and end time of each track by its index."""
+    packets = dict.fromkeys((track.index for track in tracks.streams), 0)
+    ends = dict.fromkeys((track.index for track in tracks.streams), tracks.start_s)
+    for packet in container.demux(*tracks.streams):
+        if packet.size == 0:
+            continue
+        index = packet.stream_index
+        packets[index] += 1
+        ends[index] = max(ends[index], _end_s(packet))
+        if packet.is_corrupt:
+            raise UnreadableMedia(f"the recording is damaged after {float(ends[index] - tracks.start_s):.1f} s")
+        if packets[index] > LIMITS.frames and tracks.video is not None and index == tracks.video.index:
+            raise UnreadableMedia(f"more than {LIMITS.frames:,} frames: split the recording")
+    return packets, ends
+
+
+def _end_s(packet: Packet[Stream]) -> Fraction:
+    time = packet.pts if packet.pts is not None else packet.dts
+    return seconds((time or 0) + (packet.duration or 0), packet.time_base)
+
+
+def _refuse_broken(container: InputContainer, track: Stream, read_s: Fraction, start_s: Fraction) -> None:
+    if track.duration is not None:
+        declared_s = seconds((track.start_time or 0) + track.duration, track.time_base) - start_s
+    elif container.duration is not None and len(container.streams) == 1:
+        declared_s = Fraction(container.duration, 1_000_000)
+    else:
+        return
+    if read_s + _TOLERANCE_S < declared_s:
+        raise UnreadableMedia(
+            f"the recording breaks off: {track.type} ends after {float(read_s):.1f} s of {float(declared_s):.1f} s; "
+            "copy the complete file again"
+        )

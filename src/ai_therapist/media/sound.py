@@ -1,0 +1,94 @@
+"""Decoded sound as one unbroken line of samples from the start of the session."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+from ai_therapist.media.guarded import open_media, seconds, tracks_of
+
+SPEECH_RATE_HZ = 16_000
+"""Rate of the sound that recognisers read; one millisecond is exactly 16 samples."""
+
+_JUMP_S = Fraction(1, 50)
+"""Timestamps further than this from where the sound should go on are a gap or an overlap, not rounding."""
+
+
+class UnbrokenSound:
+    """Resamples frames and puts each where its timestamp says: gaps become silence, overlaps are dropped."""
+
+    def __init__(self, start_s: Fraction, rate_hz: int, layout: str) -> None:
+        self._start_s = start_s
+        self._rate_hz = rate_hz
+        self._resampler = AudioResampler("fltp", layout, rate_hz)
+        self._channels = 2 if layout == "stereo" else 1
+        self._next_s = Fraction(0)
+        self._surplus = 0
+
+    def push(self, frame: AudioFrame) -> Iterator[NDArray[np.float32]]:
+        """Blocks of samples in -1 .. 1, each of shape (channels, n), in order."""
+        begin_s = self._next_s if frame.pts is None else seconds(frame.pts, frame.time_base) - self._start_s
+        jump_s = begin_s - self._next_s
+        if jump_s > _JUMP_S:
+            yield np.zeros((self._channels, round(jump_s * self._rate_hz)), np.float32)
+        elif jump_s < -_JUMP_S:
+            self._surplus += round(-jump_s * self._rate_hz)
+        else:
+            begin_s = self._next_s
+        self._next_s = max(self._next_s, begin_s + Fraction(frame.samples, frame.sample_rate))
+        frame.pts = None
+        yield from self._resampled(frame)
+
+    def flush(self) -> Iterator[NDArray[np.float32]]:
+        """What the resampler still holds."""
+        yield from self._resampled(None)
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[NDArray[np.float32]]:
+        for piece in self._resampler.resample(frame):
+            block = piece.to_ndarray().astype(np.float32, copy=False)
+            dropped = min(self._surplus, block.shape[1])
+            self._surplus -= dropped
+            if dropped < block.shape[1]:
+                yield block[:, dropped:]
+
+
+def read_sound(path: Path, rate_hz: int = SPEECH_RATE_HZ) -> Iterator[NDArray[np.float32]]:
+    """Blocks of mono samples in -1 .. 1 from the session's start; nothing for a recording without sound.
+
+    Raises UnreadableMedia for sound that cannot be decoded.
+    """
+    with open_media(path) as container:
+        tracks = tracks_of(container)
+        if tracks.audio is None:
+            return
+        line = UnbrokenSound(tracks.start_s, rate_hz, "mono")
+        for frame in container.decode(tracks.audio):
+            yield from (block[0] for block in line.push(frame))
+        yield from (block[0] for block in line.flush())
+
+
+def extract_speech(source: Path, target: Path) -> None:
+    """Write the sound of `source` as 16 kHz mono 16-bit WAV; an empty one where there is no sound.
+
+    Raises UnreadableMedia for sound that cannot be decoded.
+    """
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SPEECH_RATE_HZ)
+        for block in read_sound(source):
+            file.writeframes(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").tobytes())
+
+
+def load_speech(path: Path) -> NDArray[np.float32]:
+    """Samples in -1 .. 1 of a WAV file that `extract_speech` wrote."""
+    with wave.open(str(path), "rb") as file:
+        data = file.readframes(file.getnframes())
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)

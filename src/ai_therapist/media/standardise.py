@@ -1,0 +1,195 @@
+"""One pass that makes any recording alike: 16 frames a second, upright, even size, H.264 without B-frames, AAC.
+
+Keyframes are forced where turns start, so that a clip is later a copy of packets:
+
+    frame   0 . . . . 5 . . . . . . . 13 . . . .       forced at 5 and 13
+    packet  I P P P P I P P P P P P P I  P P P P       a clip of 5..13 needs nothing before 5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.container import InputContainer, OutputContainer
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from ai_therapist.errors import UnreadableMedia
+from ai_therapist.media.guarded import Tracks, open_media, seconds, tracks_of
+from ai_therapist.media.sound import UnbrokenSound
+from ai_therapist.records import Media
+
+FPS = 16
+"""Frames per second of all standardised video."""
+
+AUDIO_RATE_HZ = 48_000
+AAC_FRAME = 1024
+"""Samples in one AAC packet."""
+
+_HOLD_S = Fraction(1, 2)
+"""For how long the last picture may stand where the sound outlasts it; later frames count as missing."""
+
+_X264 = {
+    # One thread: x264's bytes differ between thread counts.
+    "threads": "1",
+    "preset": "veryfast",
+    "crf": "23",
+    "bf": "0",
+    "g": str(5 * FPS),
+    "forced-idr": "1",
+}
+
+BITEXACT = {"fflags": "+bitexact"}
+"""Muxer options that keep times and library versions out of the file."""
+
+
+def standardise(source: Path, target: Path, media: Media, keyframes: Collection[int]) -> None:
+    """Write `source`, a recording with picture, to the MP4 file `target` with keyframes at these frame numbers.
+
+    Frame k shows what the recording shows at k/16 s. Equal input gives equal bytes.
+    Raises UnreadableMedia for pictures or sound that cannot be decoded.
+    """
+    with open_media(source) as reader, av.open(str(target), "w", format="mp4", options=BITEXACT) as writer:
+        tracks = tracks_of(reader)
+        if tracks.video is None:
+            raise UnreadableMedia("the recording has no picture to standardise")
+        picture = _Picture(writer, tracks.video, tracks.start_s, frozenset(keyframes))
+        sound = _Sound(writer, tracks.audio, tracks.start_s) if tracks.audio is not None else None
+        _transcode(reader, tracks, picture, sound)
+        picture.finish(Fraction(media.duration_ms, 1000))
+        if sound is not None:
+            sound.finish()
+
+
+def _transcode(reader: InputContainer, tracks: Tracks, picture: _Picture, sound: _Sound | None) -> None:
+    for packet in reader.demux(*tracks.streams):
+        for frame in packet.decode():
+            if isinstance(frame, VideoFrame | AudioFrame) and frame.is_corrupt:
+                raise UnreadableMedia("the recording is damaged: a frame cannot be decoded")
+            if isinstance(frame, VideoFrame):
+                picture.push(frame)
+            elif isinstance(frame, AudioFrame) and sound is not None:
+                sound.push(frame)
+
+
+class _Picture:
+    """Samples frames on the 16 FPS grid and encodes them."""
+
+    def __init__(
+        self, writer: OutputContainer, source: VideoStream, start_s: Fraction, keyframes: frozenset[int]
+    ) -> None:
+        self._writer = writer
+        self._start_s = start_s
+        self._keyframes = keyframes
+        self._frame_s = 1 / (source.average_rate or Fraction(FPS))
+        self._aspect = source.codec_context.sample_aspect_ratio or Fraction(1)
+        self._stream: VideoStream | None = None
+        self._shown: VideoFrame | None = None
+        self._ready: VideoFrame | None = None
+        self._next = 0
+        self._end_s = Fraction(0)
+
+    def push(self, frame: VideoFrame) -> None:
+        """Take the next frame of the source; encodes what was shown until it appears."""
+        time_s = self._end_s if frame.pts is None else seconds(frame.pts, frame.time_base) - self._start_s
+        if self._shown is None:
+            self._shown = frame
+        self._encode_until(time_s)
+        self._shown, self._ready = frame, None
+        self._end_s = time_s + self._frame_s
+
+    def finish(self, duration_s: Fraction) -> None:
+        """Encode the rest. Raises UnreadableMedia where no frame was decoded."""
+        self._encode_until(max(self._end_s, min(duration_s, self._end_s + _HOLD_S)))
+        if self._stream is None:
+            raise UnreadableMedia("no frame of the recording can be decoded")
+        self._writer.mux(self._stream.encode(None))
+
+    def _encode_until(self, time_s: Fraction) -> None:
+        while Fraction(self._next, FPS) < time_s and self._shown is not None:
+            if self._ready is None:
+                self._ready = _upright(self._shown, self._aspect)
+            self._stream = self._stream or self._open(self._ready)
+            self._ready.pts = self._next
+            self._ready.time_base = Fraction(1, FPS)
+            forced = self._next == 0 or self._next in self._keyframes
+            self._ready.pict_type = PictureType.I if forced else PictureType.NONE
+            # The stream was opened with the first frame's size; a recording that changes size is scaled to it.
+            fitting = self._ready.reformat(self._stream.width, self._stream.height)
+            self._writer.mux(self._stream.encode(fitting))
+            self._next += 1
+
+    def _open(self, frame: VideoFrame) -> VideoStream:
+        stream = self._writer.add_stream("libx264", FPS, dict(_X264))
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, FPS)
+        stream.codec_context.flags |= Flags.bitexact
+        return stream
+
+
+def _upright(frame: VideoFrame, aspect: Fraction) -> VideoFrame:
+    """The frame as it is meant to be seen: square pixels, rotated, even sides, yuv420p."""
+    width = _even(round(frame.width * aspect))
+    height = _even(frame.height)
+    turns = round(frame.rotation / 90) % 4
+    if turns == 0:
+        return frame.reformat(width, height, "yuv420p", threads=1)
+    image = cast(NDArray[np.uint8], frame.reformat(width, height, "rgb24", threads=1).to_ndarray())
+    turned = np.ascontiguousarray(np.rot90(image, turns))
+    return VideoFrame.from_ndarray(turned, "rgb24").reformat(format="yuv420p", threads=1)
+
+
+def _even(side_px: int) -> int:
+    return max(2, side_px - side_px % 2)
+
+
+class _Sound:
+    """Encodes sound as AAC at 48 kHz, unbroken from the session's start."""
+
+    def __init__(self, writer: OutputContainer, source: AudioStream, start_s: Fraction) -> None:
+        layout = "stereo" if source.channels > 1 else "mono"
+        self._writer = writer
+        self._line = UnbrokenSound(start_s, AUDIO_RATE_HZ, layout)
+        self._stream = writer.add_stream("aac", AUDIO_RATE_HZ, layout=layout)
+        self._stream.codec_context.flags |= Flags.bitexact
+        self._layout = layout
+        self._rest = np.zeros((2 if layout == "stereo" else 1, 0), np.float32)
+        self._encoded = 0
+
+    def push(self, frame: AudioFrame) -> None:
+        """Take the next frame of the source."""
+        for block in self._line.push(frame):
+            self._rest = np.concatenate([self._rest, block], axis=1)
+            self._encode_whole()
+
+    def finish(self) -> None:
+        """Encode the rest."""
+        for block in self._line.flush():
+            self._rest = np.concatenate([self._rest, block], axis=1)
+        self._encode_whole()
+        if self._rest.shape[1]:
+            self._encode(self._rest)
+        self._writer.mux(self._stream.encode(None))
+
+    def _encode_whole(self) -> None:
+        whole = self._rest.shape[1] - self._rest.shape[1] % AAC_FRAME
+        for begin in range(0, whole, AAC_FRAME):
+            self._encode(self._rest[:, begin : begin + AAC_FRAME])
+        self._rest = self._rest[:, whole:]
+
+    def _encode(self, samples: NDArray[np.float32]) -> None:
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self._layout)
+        frame.sample_rate = AUDIO_RATE_HZ
+        frame.time_base = Fraction(1, AUDIO_RATE_HZ)
+        frame.pts = self._encoded
+        self._encoded += samples.shape[1]
+        self._writer.mux(self._stream.encode(frame))
