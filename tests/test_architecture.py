@@ -33,8 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 HEAVY_ONLY_IN = ("videollama2/", "models/local.py", "finetuning/")
 
 
-def modules() -> Iterator[Path]:
-    yield from sorted(SOURCE.rglob("*.py"))
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
