@@ -29,6 +29,10 @@ class _Unreadable(ValueError):
     """Why a text is not the object that was asked for."""
 
 
+class _NotJson(_Unreadable):
+    """The text as a whole is not JSON; a part of it may be."""
+
+
 def collect_reply(pieces: Iterable[str]) -> str:
     """The pieces of a reply as one text, cut off just beyond MAX_REPLY_CHARACTERS."""
     text = ""
@@ -79,10 +83,10 @@ def _read_object(text: str) -> dict[str, object]:
     """The JSON object that a text is, or failing that the only one in it."""
     try:
         return _strict_object(text)
-    except _Unreadable as error:
+    except _NotJson:
         candidates = _FENCED.findall(text) or _BRACED.findall(text)
-        if len(candidates) != 1 or candidates[0] == text.strip():
-            raise _Unreadable(str(error) if candidates else "no JSON object in the reply") from None
+        if len(candidates) != 1:
+            raise _Unreadable(f"{len(candidates) or 'no'} JSON objects in the reply") from None
     return _strict_object(candidates[0])
 
 
@@ -93,7 +97,7 @@ def _strict_object(text: str) -> dict[str, object]:
     except RecursionError:
         raise _Unreadable("reply is nested too deeply") from None
     except json.JSONDecodeError:
-        raise _Unreadable("reply is not JSON") from None
+        raise _NotJson("reply is not JSON") from None
     if not isinstance(value, dict):
         raise _Unreadable("reply is not a JSON object")
     return value
