@@ -2,8 +2,11 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
+from fractions import Fraction
+from pathlib import Path
 
 from ai_therapist.records import (
     AudioStream,
@@ -99,3 +102,58 @@ def make_transcript(session: Session, turns: int = 8, seed: int = 0) -> Transcri
         )
         now_ms = span.end_ms + 600
     return Transcript(session=session.id, transcriber="test", utterances=tuple(utterances))
+
+
+@dataclass(frozen=True)
+class RecordingSpec:
+    """What `make_recording` makes: two seconds of a moving bar and a tone unless told otherwise."""
+
+    duration_ms: int = 2000
+    fps: int = 25
+    """Rate of the time grid; with `keep` also the finest distance of two frames."""
+    size_px: tuple[int, int] = (96, 64)
+    picture: bool = True
+    tone_hz: float | None = 440.0
+    """Pitch of the tone; None for no sound at all."""
+    keep: Callable[[int], bool] = lambda number: True
+    """Which frames of the grid exist: dropping some makes a variable frame rate."""
+
+
+def make_recording(path: Path, spec: RecordingSpec | None = None) -> Path:
+    """Write a real video with sound to `path`, whose suffix says the container; equal specs give equal pictures.
+
+    Frame k of the grid is red at a brightness of 4·k modulo 256 with a white bar that moves, so that every frame of
+    the first two seconds can be told by its colour.
+    """
+    import av
+    import numpy as np
+
+    chosen = spec or RecordingSpec()
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+        if chosen.picture:
+            width, height = chosen.size_px
+            video = container.add_stream("libx264", chosen.fps, {"threads": "1"})
+            video.width, video.height = width, height
+            video.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
+        if chosen.tone_hz is not None:
+            audio = container.add_stream("aac", 48_000, layout="mono")
+        if chosen.picture:
+            for number in filter(chosen.keep, range(chosen.duration_ms * chosen.fps // 1000)):
+                image = np.zeros((height, width, 3), np.uint8)
+                image[:, :, 0] = 4 * number % 256
+                image[:, (2 * number) % width : (2 * number) % width + 4] = 255
+                frame = av.VideoFrame.from_ndarray(image, "rgb24")
+                frame.pts = number
+                frame.time_base = Fraction(1, chosen.fps)
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        if chosen.tone_hz is not None:
+            times = np.arange(chosen.duration_ms * 48) / 48_000
+            tone = (0.3 * np.sin(2 * np.pi * chosen.tone_hz * times)).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
+            sound.sample_rate, sound.pts = 48_000, 0
+            resampler = av.AudioResampler("fltp", "mono", 48_000, frame_size=1024)
+            for piece in (*resampler.resample(sound), *resampler.resample(None)):
+                container.mux(audio.encode(piece))
+            container.mux(audio.encode(None))
+    return path

@@ -16,6 +16,9 @@ from ai_therapist.records import AudioStream, Media, VideoStream
 _TOLERANCE_S = Fraction(1, 2)
 """By how much the last packet may end before the duration that the file declares."""
 
+_ESTIMATED = frozenset(("mp3", "mpegts"))
+"""Formats that declare no duration: FFmpeg guesses it, so a missing end shows only as a damaged last packet."""
+
 
 def probe(path: Path, name: str, sha256: str) -> Media:
     """The streams and the measured duration of the recording at `path`; `name` and `sha256` are entered as given.
@@ -28,8 +31,7 @@ def probe(path: Path, name: str, sha256: str) -> Media:
         if not tracks.streams:
             raise UnreadableMedia("the file holds neither picture nor sound")
         packets, ends = _read_through(container, tracks)
-        for track in tracks.streams:
-            _refuse_broken(container, track, ends[track.index] - tracks.start_s, tracks.start_s)
+        _refuse_broken(container, tracks, ends)
         video = None
         if tracks.video is not None and packets[tracks.video.index] > 1:
             context = tracks.video.codec_context
@@ -71,15 +73,20 @@ def _end_s(packet: Packet[Stream]) -> Fraction:
     return seconds((time or 0) + (packet.duration or 0), packet.time_base)
 
 
-def _refuse_broken(container: InputContainer, track: Stream, read_s: Fraction, start_s: Fraction) -> None:
-    if track.duration is not None:
-        declared_s = seconds((track.start_time or 0) + track.duration, track.time_base) - start_s
-    elif container.duration is not None and len(container.streams) == 1:
-        declared_s = Fraction(container.duration, 1_000_000)
-    else:
+def _refuse_broken(container: InputContainer, tracks: Tracks, ends: dict[int, Fraction]) -> None:
+    if container.format.name in _ESTIMATED:
         return
+    for track in tracks.streams:
+        if track.duration is not None:
+            _compare(track.type, ends[track.index], seconds((track.start_time or 0) + track.duration, track.time_base))
+    # Matroska declares one duration for the whole file, which a track that is not read may fill.
+    if container.duration is not None and len(container.streams) == len(tracks.streams):
+        _compare("it", max(ends.values()), tracks.start_s + Fraction(container.duration, 1_000_000))
+
+
+def _compare(what: str, read_s: Fraction, declared_s: Fraction) -> None:
     if read_s + _TOLERANCE_S < declared_s:
         raise UnreadableMedia(
-            f"the recording breaks off: {track.type} ends after {float(read_s):.1f} s of {float(declared_s):.1f} s; "
+            f"the recording breaks off: {what} ends at {float(read_s):.1f} s of {float(declared_s):.1f} s; "
             "copy the complete file again"
         )
