@@ -43,12 +43,14 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
     With `config.load_towers=False` neither tower exists: media then come as cached features.
     """
 
+    _keys_to_ignore_on_load_unexpected = {*IGNORED_NAMES, r"^lm_head\."}  # noqa: RUF012
+
     def __init__(self, config: VideoLLaMA2Config) -> None:
         super().__init__(config)
         if config.load_towers:
             self.vision_tower = AutoModel.from_config(config.vision)
         else:
-            self._keys_to_ignore_on_load_unexpected = {*IGNORED_NAMES, r"(vision|audio)_tower\."}
+            self._keys_to_ignore_on_load_unexpected |= {r"(vision|audio)_tower\."}
         self.connector = STCConnector(config)
         if config.audio is not None:
             width = config.text.hidden_size

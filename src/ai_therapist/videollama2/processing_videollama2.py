@@ -14,6 +14,7 @@ from transformers.processing_utils import (
     MultiModalData,
     OmniModalProcessingKwargs,
     OmniModalProcessorMixin,
+    TextKwargs,
     VideosKwargs,
 )
 
@@ -79,6 +80,7 @@ class VideoLLaMA2Processor(OmniModalProcessorMixin):
     """
 
     valid_processor_kwargs: Any = VideoLLaMA2ProcessorKwargs
+    text_kwargs = TextKwargs(padding_side="left")
 
     def __init__(
         self,
