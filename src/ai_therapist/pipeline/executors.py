@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class LocalExecutor:
         self._running: dict[Future[Ok | Failed], Task] = {}
         # Spawned workers inherit no threads or locks of the caller.
         self._pool = ProcessPool(
-            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=_single_threaded
+            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
         )
 
     def submit(self, task: Task) -> None:
@@ -142,10 +143,19 @@ class LocalExecutor:
         self._pool.join()
 
 
-def _single_threaded() -> None:
+def _prepare_worker() -> None:
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     # One task per core: libraries that start a thread per core would make the workers fight.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+
+
+def _end_with_driver() -> None:
+    # A driver that is killed cannot stop its workers; what they leave is swept by the next run.
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def _run_in_worker(root: Path, task: Task) -> Ok | Failed:
