@@ -32,12 +32,16 @@ class Training(_Foreign):
     """What the training says of itself."""
 
     loss_first: float
+    """Mean loss per target token over the training examples before the first step; `loss_last` after the last."""
     loss_last: float
+    validation_loss_first: float | None = None
+    validation_loss_last: float | None = None
     seconds: float
     steps: int | None = None
     examples: int | None = None
     parameters: int | None = None
-    """Parameters of the whole model, frozen ones included."""
+    """Parameters of the model that was tuned, frozen ones included."""
+    trained_parameters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,6 @@ class Evidence:
     training: Training | None
     curve: tuple[CurvePoint, ...]
     seconds: Mapping[str, float]
-    """Seconds per stage as the caller measured them."""
+    """Seconds of each stage before this one, as the caller measured them."""
     not_run: tuple[str, ...]
     """What could have been measured and was not, and why, one sentence each."""

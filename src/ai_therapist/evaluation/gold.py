@@ -24,7 +24,7 @@ CLEAN = "clean"
 
 
 def _in_any_case(role: object) -> object:
-    return role.casefold() if isinstance(role, str) else role
+    return role.casefold() if isinstance(role, str) and not isinstance(role, Role) else role
 
 
 class GoldWord(Record):

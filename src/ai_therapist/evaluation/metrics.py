@@ -103,11 +103,13 @@ def kappa(counts: Counts) -> Figures:
 
 def _gold(counts: Counts) -> Figures:
     # einsum adds up short axes four to eight times faster than `sum`.
-    return np.einsum("...ij->...i", counts)
+    sums: Figures = np.einsum("...ij->...i", counts)
+    return sums
 
 
 def _given(counts: Counts) -> Figures:
-    return np.einsum("...ij->...j", counts[..., :-1])
+    sums: Figures = np.einsum("...ij->...j", counts[..., :-1])
+    return sums
 
 
 def _hits(counts: Counts) -> Figures:

@@ -341,9 +341,8 @@ def _loss(evidence: Evidence) -> Markup | None:
 
 def _seconds(report: Report) -> list[tuple[str, float, float]]:
     """Stage, seconds, and share of the longest stage."""
-    stages = {name: value for name, value in report.seconds.items() if name != "total"}
-    longest = max(stages.values(), default=0) or 1
-    return [(name, value, value / longest) for name, value in stages.items()]
+    longest = max(report.seconds.values(), default=0) or 1
+    return [(name, value, value / longest) for name, value in report.seconds.items()]
 
 
 def _number(count: int, noun: str) -> str:

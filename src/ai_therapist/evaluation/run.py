@@ -23,6 +23,7 @@ from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspac
 
 RUN = "evaluation"
 _ARC = ("extraction", "annotation", "dataset", "finetuning")
+_NOT_A_STAGE_BEFORE = frozenset({"evaluate", RUN, "total"})
 _NEVER_PART = (
     "Replies: they are written and stored, but no reference metric, judge or person has rated them.",
     "What sound and picture add: no run with shuffled or missing media.",
@@ -42,9 +43,10 @@ def evaluate(
     """Measure what is there and write `report.json` and `report.html`; what is not there is named in the report.
 
     Sessions are measured where `executor` runs. Models are asked in this process, where each is loaded once. What was
-    predicted or measured before is taken from the store; the report is written anew from it. `gold` is a folder of
-    gold transcripts; `seconds` are shown as they are. Raises MissingInput without a finished dataset or for a folder
-    without gold transcripts.
+    predicted or measured before is taken from the store; the report is written anew from it, and the same evidence
+    gives the same bytes. `gold` is a folder of gold transcripts; `seconds` are those of the stages before, by name
+    (its own, which end after the report is written, are left out). Raises MissingInput without a finished dataset or
+    for a folder without gold transcripts.
     """
     dataset = dataset_item(workspace)
     runs = [run for name in _ARC if (run := workspace.find_run(name)) is not None]
@@ -159,7 +161,7 @@ def _evidence(
         },
         training=decode(Training, store.read(tuned["training"]), "training") if "training" in tuned else None,
         curve=decode_all(CurvePoint, store.read(tuned["curve"]), "curve") if "curve" in tuned else (),
-        seconds=seconds,
+        seconds={name: value for name, value in seconds.items() if name not in _NOT_A_STAGE_BEFORE},
         not_run=not_run,
     )
 

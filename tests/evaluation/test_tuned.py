@@ -1,0 +1,88 @@
+"""The tuned model is asked through the one renderer and never sees a gold label."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ai_therapist.dataset.render import LABEL_FIELDS, Field, label_of
+from ai_therapist.evaluation.predictions import Reply, predictions_of
+from ai_therapist.evaluation.tuned import Tuned
+from ai_therapist.records import Abstention, Example, Label, Modality
+from ai_therapist.records.message import Message
+from tests.evaluation.arc import make_examples, make_gold
+
+EXAMPLE = make_examples([make_gold("one")], test=1)[-1]
+TEXT = frozenset({Modality.TEXT})
+
+
+class Recorder:
+    """A model that prefers the last label and remembers what it was asked."""
+
+    name = "recorder"
+
+    def __init__(self, accepts: frozenset[Modality] = TEXT, reply: str = "  Go on. ") -> None:
+        self.accepts = accepts
+        self.asked: list[tuple[Sequence[Message], str]] = []
+        self._reply = reply
+
+    def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
+        self.asked.append((messages, prefix))
+        return {label: 0.5 if label == labels[-1] else 0.5 / (len(labels) - 1) for label in labels}
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
+        self.asked.append((messages, prefix))
+        yield self._reply[:max_tokens]
+
+
+def predict(model: Recorder, example: Example = EXAMPLE, tokens: int = 20) -> dict[Field, Label | Reply | Abstention]:
+    return dict(Tuned(model, lambda asked: Path("clip.mp4"), tokens).predict(example))
+
+
+def test_its_own_answers_condition_the_next_ones() -> None:
+    model = Recorder()
+    found = predict(model)
+    prefixes = [prefix for _, prefix in model.asked]
+    assert prefixes == [
+        "Client emotion: ",
+        "Client emotion: fear\nStrategy: ",
+        "Client emotion: fear\nStrategy: Others\nTherapist emotion: ",
+        "Client emotion: fear\nStrategy: Others\nTherapist emotion: fear\nReply: ",
+    ]
+    assert found[Field.REPLY] == Reply(text="Go on.")
+    first = found[Field.CLIENT_EMOTION]
+    assert isinstance(first, Label)
+    assert first.value == "fear"
+    assert first.probabilities is not None
+
+
+def test_no_gold_label_and_no_word_of_the_reply_enters_a_prompt() -> None:
+    model = Recorder()
+    predict(model)
+    labels = EXAMPLE.labels.model_copy(update={"client_emotion": "disgust", "strategy": None})
+    reply = EXAMPLE.reply.model_copy(update={"text": "zebra"})
+    other = Recorder()
+    predict(other, EXAMPLE.model_copy(update={"labels": labels, "reply": reply}))
+    assert model.asked == other.asked
+
+
+def test_only_a_model_that_sees_and_hears_is_shown_the_clip() -> None:
+    blind, sighted = Recorder(), Recorder(frozenset(Modality))
+    predict(blind)
+    predict(sighted)
+    assert Modality.VIDEO not in blind.asked[0][0][-1].modalities
+    assert Modality.VIDEO in sighted.asked[0][0][-1].modalities
+
+
+def test_an_empty_reply_is_an_abstention_and_no_tokens_ask_for_none() -> None:
+    assert predict(Recorder(reply=" "))[Field.REPLY] == Abstention(reason="the reply is empty")
+    assert Field.REPLY not in predict(Recorder(), tokens=0)
+
+
+def test_predictions_carry_the_gold_label_of_their_own_field() -> None:
+    records = predictions_of("tuned", Tuned(Recorder(), lambda asked: None, 20), EXAMPLE)
+    assert [record.field for record in records] == list(Field)
+    for record in records[:3]:
+        assert record.gold == label_of(EXAMPLE.labels, record.field)
+        assert record.given in record.field.choices
+    assert records[3].gold is None
+    assert records[3].given is None
+    assert {record.field for record in records if record.gold is not None} <= set(LABEL_FIELDS)
