@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_therapist.errors import ConfigError
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.models.catalogue import open_model
 
 
@@ -26,16 +26,30 @@ def test_a_script_opens_by_file(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("embeded", "did you mean 'embedded'"),
-        ("oracle", "known are embedded, scripted"),
+        ("oracle", "known are embedded, scripted, tuned"),
         ("", "known are"),
         ("embedded:large", "takes nothing after its name"),
         ("scripted", "write scripted:FILE"),
         ("scripted:", "write scripted:FILE"),
+        ("tuned", "needs a folder: write tuned:FOLDER"),
     ],
 )
 def test_a_wrong_spec_says_what_to_write(spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_model(spec)
+
+
+def test_a_folder_without_a_tuned_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match="holds no tuned model"):
+        open_model(f"tuned:{tmp_path}")
+
+
+def test_without_torch_a_tuned_model_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "ai_therapist.models.local", raising=False)
+
+    with pytest.raises(MissingExtra, match=r"ai-therapist\[train\]"):
+        open_model(f"tuned:{tmp_path}")
 
 
 def test_naming_a_model_loads_nothing_heavy() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ai_therapist.errors import ConfigError
+from ai_therapist.errors import ConfigError, MissingExtra
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 
 AnyModel = TextGenerator | LabelScorer
@@ -60,8 +60,17 @@ def _open_scripted(where: str) -> AnyModel:
     return open_script(Path(where))
 
 
+def _open_tuned(where: str) -> AnyModel:
+    try:
+        from ai_therapist.models.local import open_tuned
+    except ModuleNotFoundError as error:
+        raise MissingExtra("a tuned model", str(error.name), "train") from None
+    return open_tuned(Path(where))
+
+
 KINDS: dict[str, Kind] = {
     "embedded": Kind(None, "the classifier that ships with the package", _open_embedded),
     "scripted": Kind("FILE", "answers from a JSON file", _open_scripted),
+    "tuned": Kind("FOLDER", "a model that fine-tuning made", _open_tuned),
 }
 """Every kind of model by the name that a spec begins with."""
