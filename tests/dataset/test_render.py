@@ -45,12 +45,12 @@ def test_a_missing_label_has_no_line() -> None:
     assert target_text(labels, "Well done.") == "Strategy: Approval\nReply: Well done."
 
 
-def test_the_prompt_is_chat_without_labels_and_the_clip_comes_last() -> None:
+def test_the_prompt_is_chat_without_labels_and_the_clip_leads_the_last_turn() -> None:
     context = [_turn(Role.THERAPIST, "how are you"), _turn(Role.CLIENT, "tired")]
     messages = render_prompt(context, _turn(Role.CLIENT, "very tired"), "clip.mp4")
     assert [message.role for message in messages] == ["system", "assistant", "user", "user"]
     assert [message.text for message in messages[1:]] == ["how are you", "tired", "very tired"]
-    assert messages[-1].parts[-1] == VideoPart(path="clip.mp4")
+    assert messages[-1].parts[0] == VideoPart(path="clip.mp4")
     assert messages[0].text == instructions()
     assert len(render_prompt((), context[1], None)[-1].parts) == 1
 

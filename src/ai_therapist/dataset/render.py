@@ -4,15 +4,15 @@
     user       what the client said              ┐
     assistant  what the therapist said           │ context, oldest first: words only, never a label
     …                                            ┘
-    user       what the client says now, then the clip
+    user       the clip of the client's turn, and what the client says in it
     ───────────────────────────────────────────────────────
     assistant  Client emotion: sadness           ┐
                Strategy: Restatement             │ the target: labels first, so that they
                Therapist emotion: neutral        │ condition the reply
                Reply: So the evenings are hard.  ┘
 
-The clip stands after the words of the current turn: all before it is text that later turns share. A label that is
-None has no line at all: nothing is learned in its place and nothing stands in for it.
+All before the last user message is text that later turns share. A label that is None has no line at all: nothing is
+learned in its place and nothing stands in for it.
 """
 
 from __future__ import annotations
@@ -91,10 +91,9 @@ def render_prompt(context: Sequence[Turn], client: Turn, clip_path: Path | str |
     client and the therapist.
     """
     said = [_message(turn) for turn in context]
-    now: list[TextPart | VideoPart] = [TextPart(text=plain(client.text))]
-    if clip_path is not None:
-        now.append(VideoPart(path=str(clip_path)))
-    return (Message.of_text("system", instructions()), *said, Message(role="user", parts=tuple(now)))
+    seen = () if clip_path is None else (VideoPart(path=str(clip_path)),)
+    now = Message(role="user", parts=(*seen, TextPart(text=plain(client.text))))
+    return (Message.of_text("system", instructions()), *said, now)
 
 
 def target_text(labels: Labels, reply: str) -> str:
