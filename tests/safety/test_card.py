@@ -1,0 +1,83 @@
+"""The card: short, with a helpline, a trusted person and a professional on each, and more when danger is near."""
+
+from datetime import date
+from itertools import product
+
+import pytest
+
+from ai_therapist.safety.card import full_card, help_card, pointer
+from ai_therapist.safety.crisis import CLEAR, UNCHECKED, About, Assessment, Category, Level
+from ai_therapist.safety.helplines import load_helplines
+
+TODAY = date(2026, 11, 22)
+FOUND = [
+    Assessment(level=level, category=category, rule="SI-10", about=about)
+    for level, category, about in product((Level.CONCERN, Level.RISK, Level.IMMINENT), Category, About)
+]
+
+
+@pytest.mark.parametrize("country", [None, "US", "DE", "JP"])
+@pytest.mark.parametrize("found", FOUND, ids=lambda found: f"{found.level.name}-{found.category}-{found.about}")
+def test_every_card_names_helplines_people_and_what_it_is(found: Assessment, country: str | None) -> None:
+    text = full_card(found, country, TODAY)
+    assert "findahelpline.com" in text
+    assert "doctor" in text
+    assert "you trust" in text or "with them" in text
+    assert "I am an AI program" in text
+    assert "keep talking" in text
+    assert len(text.split()) <= 190, "a wall of text helps nobody"
+
+
+@pytest.mark.parametrize("found", FOUND, ids=lambda found: f"{found.level.name}-{found.category}-{found.about}")
+def test_only_an_imminent_card_leads_with_the_emergency_number(found: Assessment) -> None:
+    text = full_card(found, "GB", TODAY)
+    imminent = found.level is Level.IMMINENT
+    assert ("999 (United Kingdom)" in text) == imminent
+    assert any(words in text for words in ("be with you", "leave them alone")) == imminent
+    if imminent:
+        assert text.index("999") < text.index("findahelpline.com")
+        assert any(words in text for words in ("distance", "Move anything", "place with other people"))
+
+
+def test_a_check_that_failed_gives_the_emergency_number_too() -> None:
+    text = full_card(UNCHECKED, "US", TODAY)
+    assert "could not read this message" in text
+    assert "911" in text
+
+
+def test_a_clear_message_has_no_card() -> None:
+    with pytest.raises(ValueError, match="found a risk"):
+        full_card(CLEAR, None, TODAY)
+
+
+def test_the_world_directory_stands_before_every_number() -> None:
+    text = full_card(FOUND[0], "US", TODAY)
+    assert text.index("findahelpline.com") < text.index("988")
+
+
+def test_lines_for_victims_of_violence_are_shown_where_violence_is_the_matter() -> None:
+    abuse = Assessment(level=Level.RISK, category=Category.ABUSE, rule="AB-10")
+    assert "Domestic Violence" in full_card(abuse, "US", TODAY)
+    assert "Domestic Violence" not in full_card(FOUND[0], "US", TODAY)
+
+
+def test_unverified_numbers_say_so() -> None:
+    text = full_card(FOUND[0], "US", TODAY)
+    assert "988lifeline.org (unverified)" in text
+    assert "crisistextline.org, day and night\n" in text
+
+
+def test_four_pointers_in_a_row_differ_and_each_names_the_directory() -> None:
+    texts = [pointer(turn) for turn in range(4)]
+    assert len(set(texts)) == 4
+    assert all("findahelpline.com" in text and "/help" in text for text in texts)
+
+
+def test_help_lists_every_line_of_the_table() -> None:
+    text = help_card(None, TODAY)
+    assert all(line.name in text for line in load_helplines().helplines)
+    assert "Unverified:" in text
+
+
+def test_help_for_a_country_that_the_table_lacks_lists_all() -> None:
+    assert help_card("JP", TODAY) == help_card(None, TODAY)

@@ -1,0 +1,111 @@
+"""The output gate: what it withholds, what it lets through, and what it says instead."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from ai_therapist.safety.output import REPLACEMENTS, OutputRules, Reason, judge_reply, load_output_rules
+
+WITHHELD = {
+    Reason.CLAIMS_PROFESSIONAL: [
+        "I am your therapist.",
+        "As a licensed psychologist, I see this a lot.",
+        "Many of my patients say so.",
+        "I can treat this for you.",
+    ],
+    Reason.CLAIMS_HUMAN: [
+        "I'm a real person, I promise.",
+        "I am human.",
+        "I am not a bot.",
+        "My own mother was like that.",
+    ],
+    Reason.DIAGNOSIS: [
+        "It sounds like you have depression.",
+        "These are clearly signs of bipolar disorder.",
+        "You should stop taking your medication.",
+    ],
+    Reason.METHOD_INFORMATION: [
+        "The lethal dose is easy to find.",
+        "The tallest bridge near you is open.",
+        "Hide the cuts.",
+    ],
+    Reason.AGREES_TO_HARM: [
+        "You should just kill yourself.",
+        "Everyone would be better off without you if you left. You are worthless.",
+        "You deserved it.",
+        "Do it.",
+        "There is no need to call 988.",
+    ],
+    Reason.SECRECY: ["This stays between us.", "I promise I will never tell anyone.", "Don't tell your parents."],
+    Reason.DEPENDENCE: [
+        "I love you.",
+        "You don't need anyone else.",
+        "Nobody understands you like I do.",
+        "Please don't leave me.",
+    ],
+    Reason.ENDS_CONVERSATION: ["I can't talk about this.", "This conversation is over.", "Goodbye."],
+    Reason.CONTRACT: ["Promise me that you won't kill yourself."],
+}
+PASSED = [
+    "That sounds like a long week.",
+    "What was that like for you?",
+    "So the evenings are the hardest part of the day.",
+    "It took courage to say this.",
+    "Maybe the anger protects you from feeling alone.",
+    "You could ask your sister to sit with you.",
+    "Let us pause here and take a breath.",
+    "A doctor or a therapist could help with that.",
+    "You are not worthless.",
+    "I am not a therapist.",
+    "I am an AI program, not a person.",
+    "Have you thought about killing yourself?",
+    "It makes sense that you are sad about this.",
+    "Who could be with you tonight?",
+]
+
+
+@pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in WITHHELD.items() for text in texts])
+def test_a_reply_that_must_not_be_said_is_withheld_with_its_reason(reason: Reason, text: str) -> None:
+    verdict = judge_reply("", text)
+    assert not verdict.passed
+    assert verdict.reason is reason
+    assert verdict.rule is not None
+
+
+@pytest.mark.parametrize("text", PASSED)
+def test_a_decent_reply_passes(text: str) -> None:
+    assert judge_reply("", text).passed
+
+
+def test_a_claim_cut_into_sentences_is_seen() -> None:
+    assert judge_reply("", "I am.").passed
+    assert judge_reply("I am.", "A therapist.").reason is Reason.CLAIMS_PROFESSIONAL
+
+
+def test_disguised_spelling_does_not_pass() -> None:
+    assert judge_reply("", "y0u should k1ll yourself").reason is Reason.AGREES_TO_HARM
+
+
+def test_every_reason_has_a_replacement_that_passes_the_gate_itself() -> None:
+    assert set(REPLACEMENTS) == set(Reason)
+    assert all(judge_reply("", text).passed for text in REPLACEMENTS.values())
+
+
+def test_a_verdict_holds_no_word_of_the_reply() -> None:
+    verdict = judge_reply("", "I love you, Zanzibar.")
+    assert "zanzibar" not in verdict.model_dump_json().casefold()
+
+
+def test_a_rule_file_without_a_reason_is_refused() -> None:
+    book = load_output_rules().model_dump(mode="json")
+    book["rules"] = book["rules"][:1]
+    with pytest.raises(ValidationError, match="a reason has no rule"):
+        OutputRules.model_validate_json(json.dumps(book))
+
+
+def test_a_rule_file_with_one_id_twice_is_refused() -> None:
+    book = load_output_rules().model_dump(mode="json")
+    book["rules"].append(book["rules"][0])
+    with pytest.raises(ValidationError, match="two rules share an id"):
+        OutputRules.model_validate_json(json.dumps(book))

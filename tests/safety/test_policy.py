@@ -1,0 +1,72 @@
+"""When a card is due, when a pointer is enough, and when a risk counts as resolved."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_therapist.safety.crisis import CLEAR, About, Assessment, Category, Level
+from ai_therapist.safety.policy import CALM_TURNS, Handoff, Watch
+
+
+def found(level: Level, category: Category = Category.SUICIDE, about: About = About.SELF) -> Assessment:
+    return Assessment(level=level, category=category, rule="SI-10", about=about)
+
+
+findings = st.one_of(
+    st.just(CLEAR),
+    st.builds(
+        found,
+        st.sampled_from([Level.CONCERN, Level.RISK, Level.IMMINENT]),
+        st.sampled_from(Category),
+        st.sampled_from(About),
+    ),
+)
+
+
+def walk(*messages: Assessment) -> list[Handoff]:
+    watch, given_out = Watch(), []
+    for message in messages:
+        watch, handoff = watch.after(message)
+        given_out.append(handoff)
+    return given_out
+
+
+def test_a_calm_conversation_carries_nothing() -> None:
+    assert walk(CLEAR, CLEAR) == [Handoff.NOTHING, Handoff.NOTHING]
+
+
+def test_the_first_finding_gets_the_card_the_next_a_pointer() -> None:
+    assert walk(found(Level.RISK), found(Level.RISK)) == [Handoff.CARD, Handoff.POINTER]
+
+
+def test_a_rising_level_and_another_danger_get_a_card_again() -> None:
+    assert walk(found(Level.CONCERN), found(Level.RISK), found(Level.IMMINENT)) == [Handoff.CARD] * 3
+    assert walk(found(Level.RISK), found(Level.RISK, Category.ABUSE)) == [Handoff.CARD, Handoff.CARD]
+
+
+def test_an_open_risk_is_recalled_on_calm_messages_until_enough_of_them() -> None:
+    handoffs = walk(found(Level.RISK), *[CLEAR] * (CALM_TURNS + 2))
+    assert handoffs == [Handoff.CARD] + [Handoff.POINTER] * CALM_TURNS + [Handoff.NOTHING] * 2
+
+
+def test_a_mere_concern_is_not_recalled() -> None:
+    assert walk(found(Level.CONCERN), CLEAR, CLEAR) == [Handoff.CARD, Handoff.NOTHING, Handoff.NOTHING]
+
+
+def test_an_imminent_risk_never_closes_by_itself() -> None:
+    handoffs = walk(found(Level.IMMINENT), *[CLEAR] * (3 * CALM_TURNS))
+    assert set(handoffs[1:]) == {Handoff.POINTER}
+
+
+@given(st.lists(findings, max_size=30))
+def test_every_message_at_risk_carries_a_card_or_pointer(messages: list[Assessment]) -> None:
+    for message, handoff in zip(messages, walk(*messages), strict=True):
+        assert not message.at_risk or handoff is not Handoff.NOTHING
+
+
+@given(st.lists(findings, max_size=30))
+def test_the_open_level_falls_only_to_none(messages: list[Assessment]) -> None:
+    watch = Watch()
+    for message in messages:
+        before = watch.open.level
+        watch, _ = watch.after(message)
+        assert watch.open.level >= before or watch.open == CLEAR
