@@ -101,9 +101,7 @@ def load_golden(name: str) -> Golden:
 def golden_folder() -> Path:
     """Where the golden data lie; tests that need them are skipped where they are not."""
     if not GOLDEN.is_dir():
-        pytest.skip(
-            f"no golden data at {GOLDEN}; set AI_THERAPIST_GOLDEN to the folder that holds videollama2/"
-        )
+        pytest.skip(f"no golden data at {GOLDEN}; set AI_THERAPIST_GOLDEN to the folder that holds videollama2/")
     return GOLDEN
 
 

@@ -91,9 +91,7 @@ def test_a_model_without_audio_tower_has_no_audio_tokens() -> None:
         config.num_audio_tokens(100)
 
 
-@pytest.mark.parametrize(
-    ("budget", "grid"), [(32, (8, 2, 2)), (64, (8, 2, 4)), (96, (8, 3, 4)), (None, (8, 13, 13))]
-)
+@pytest.mark.parametrize(("budget", "grid"), [(32, (8, 2, 2)), (64, (8, 2, 4)), (96, (8, 3, 4)), (None, (8, 13, 13))])
 def test_budgets_keep_time_and_squareness(budget: int | None, grid: tuple[int, int, int]) -> None:
     config = VideoLLaMA2Qwen2Config(mm_vision_tower=_SIGLIP, num_frames=16, tokens_per_clip=budget)
     assert config.video_grid(16) == grid

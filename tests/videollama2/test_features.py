@@ -94,9 +94,7 @@ def test_an_original_checkpoint_accepts_trimmed_sound(golden_av: Golden) -> None
     speech = golden_av.sound("speech_5s_16k_mono.wav")
     extract = golden_av.processor.feature_extractor
     with torch.no_grad():
-        trimmed = golden_av.model.get_audio_features(
-            **extract(speech, audio_padding="longest")
-        ).pooler_output[0]
+        trimmed = golden_av.model.get_audio_features(**extract(speech, audio_padding="longest")).pooler_output[0]
         filled = golden_av.model.get_audio_features(**extract(speech)).pooler_output[0]
     assert len(trimmed) == 264
     assert len(filled) == 1496
@@ -148,9 +146,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
             model.activation_checkpointing_enable()
         model.zero_grad()
         model(**inputs, labels=inputs["input_ids"], use_cache=False).loss.backward()
-        gradients.append(
-            {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-        )
+        gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     assert any("audio_tower.layers.0" in name for name in gradients[0])
     for name, gradient in gradients[0].items():

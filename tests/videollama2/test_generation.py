@@ -26,9 +26,7 @@ def _batch(processor: Any) -> Any:
         [{"type": "video", "video": _FRAMES, "sound": _SOUND}, {"type": "video", "video": other}],
         [{"type": "video", "video": other, "sound": _SOUND[:9_000]}],
     ]
-    conversations = [
-        [{"role": "user", "content": [*row, {"type": "text", "text": "What is it?"}]}] for row in rows
-    ]
+    conversations = [[{"role": "user", "content": [*row, {"type": "text", "text": "What is it?"}]}] for row in rows]
     return processor.apply_chat_template(
         conversations,
         tokenize=True,
@@ -54,9 +52,7 @@ def test_the_cache_changes_no_token_and_media_run_once() -> None:
 def test_cached_features_generate_the_same() -> None:
     model, processor = tiny_model(tokens_per_clip=4, audio_tokens_per_clip=6)
     inputs = _inputs(processor)
-    assert torch.equal(
-        model.generate(**_cached(model, inputs), **_GREEDY), model.generate(**inputs, **_GREEDY)
-    )
+    assert torch.equal(model.generate(**_cached(model, inputs), **_GREEDY), model.generate(**inputs, **_GREEDY))
 
 
 def test_a_reply_streams() -> None:

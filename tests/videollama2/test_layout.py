@@ -41,9 +41,7 @@ def test_every_published_name_and_shape_has_its_place(
         model: Any = AutoModelForMultimodalLM.from_config(family.from_dict(fields))
     ours = {name: list(weight.shape) for name, weight in model.state_dict().items()}
     renamings = get_model_conversion_mapping(model)
-    renamed = {
-        rename_source_key(name, renamings, [], "model", ours)[0]: shape for name, shape in shapes.items()
-    }
+    renamed = {rename_source_key(name, renamings, [], "model", ours)[0]: shape for name, shape in shapes.items()}
     left_over = set(renamed) - set(ours)
     assert len(shapes) == stored
     assert len(left_over) == ignored
@@ -107,9 +105,7 @@ def test_an_unknown_weight_is_an_error_that_names_it(golden: Golden, tmp_path: P
 
 def test_the_shared_bias_is_found_under_any_layer(golden_av: Golden, tmp_path: Path) -> None:
     def keep_last(weights: dict[str, torch.Tensor]) -> None:
-        for name in [
-            name for name in weights if "relative_attention_bias" in name and "layers.2." not in name
-        ]:
+        for name in [name for name in weights if "relative_attention_bias" in name and "layers.2." not in name]:
             del weights[name]
 
     _with_weights(golden_av, tmp_path, keep_last)

@@ -138,9 +138,7 @@ def test_prompts_splice_logits_and_greedy_tokens(golden_folder: Any, name: str, 
     expected = golden.outputs.get(f"{case}.logits", golden.outputs.get(f"{case}.logits_last16"))
     assert expected is not None
     _close(logits[:, -expected.shape[1] :], expected)
-    new = model.generate(
-        **inputs, max_new_tokens=8, min_new_tokens=8, do_sample=False, repetition_penalty=1.0
-    )
+    new = model.generate(**inputs, max_new_tokens=8, min_new_tokens=8, do_sample=False, repetition_penalty=1.0)
     assert new[0, -8:].tolist() == golden.outputs[f"{case}.greedy_new_tokens"][0].tolist()
 
 
@@ -178,9 +176,7 @@ def test_labels_loss_and_gradients(golden: Golden) -> None:
     assert torch.equal(batch["attention_mask"], golden.outputs["train.expanded_attention_mask"])
     assert torch.equal(batch["pixel_values_videos"][0], golden.inputs["pixel_values.landscape.pad"])
     clips = [golden.inputs["pixel_values.landscape.pad"]]
-    if (
-        golden.name == "c"
-    ):  # the portrait clip carries the original's black frames: feed it, do not rebuild it
+    if golden.name == "c":  # the portrait clip carries the original's black frames: feed it, do not rebuild it
         clips.append(golden.inputs["pixel_values.portrait.pad"])
         sounds = [golden.inputs["audio_from_video.fbank_bf16"], golden.inputs["audio_file.fbank_bf16"]]
         batch["input_features"] = torch.cat(sounds).float()
@@ -219,9 +215,7 @@ def test_a_left_padded_batch_equals_its_rows(golden_folder: Any, name: str) -> N
         "return_tensors": "pt",
         "add_generation_prompt": True,
     }
-    padded = golden.processor.apply_chat_template(
-        conversations, **settings, processor_kwargs={"padding": True}
-    )
+    padded = golden.processor.apply_chat_template(conversations, **settings, processor_kwargs={"padding": True})
     assert padded["attention_mask"][1, 0] == 0, "the shorter row is padded on the left"
     greedy: Any = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "repetition_penalty": 1.0}
     together = golden.model.generate(**padded, **greedy)[:, -6:]

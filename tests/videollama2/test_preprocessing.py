@@ -109,9 +109,7 @@ def test_fbank_equals_kaldi_within_bounds(golden_av: Golden) -> None:
 def test_the_original_windows(golden_av: Golden) -> None:
     table = golden_av.json("audio_clip_sample_ranges.json")
     for seconds, expected in table.items():
-        assert [list(pair) for pair in window_ranges(int(float(seconds) * 16_000), 16_000)] == expected, (
-            seconds
-        )
+        assert [list(pair) for pair in window_ranges(int(float(seconds) * 16_000), 16_000)] == expected, seconds
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,7 @@ def test_mistral_turns_carry_the_system_text_once() -> None:
         _user("And now?"),
     ]
     text = processor.apply_chat_template(messages, chat_template=template, bos_token="<s>", eos_token="</s>")
-    assert text == (
-        "<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\n<image>\nHello [/INST]Hi.</s>[INST] And now? [/INST]"
-    )
+    assert text == ("<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\n<image>\nHello [/INST]Hi.</s>[INST] And now? [/INST]")
 
 
 def test_several_clips_turns_and_a_track_run_through_the_model() -> None:
@@ -63,9 +61,7 @@ def test_several_clips_turns_and_a_track_run_through_the_model() -> None:
             "Compare.",
         ),
         {"role": "assistant", "content": "They differ."},
-        _user(
-            {"type": "image", "image": _FRAMES[0]}, {"type": "audio", "audio": _SECOND[:8000]}, "And these?"
-        ),
+        _user({"type": "image", "image": _FRAMES[0]}, {"type": "audio", "audio": _SECOND[:8000]}, "And these?"),
     ]
     inputs = processor.apply_chat_template(messages, **_TOKENIZED, add_generation_prompt=True)
     assert _count(inputs, processor) == (4, 8, 12)
@@ -90,9 +86,7 @@ def test_tracks_of_clip_files_are_heard_on_request(tmp_path: Path) -> None:
     assert _count(hearing, processor) == (0, 8, 6)
     ids = hearing["input_ids"][0].tolist()
     last_video = len(ids) - 1 - ids[::-1].index(processor.video_token_id)
-    assert ids.index(processor.audio_token_id) == last_video + 1, (
-        "the silent clip has no sound, the second has"
-    )
+    assert ids.index(processor.audio_token_id) == last_video + 1, "the silent clip has no sound, the second has"
     cut = {"type": "video", "video": spoken, "start_s": 0.0, "end_s": 0.5}
     part = processor.apply_chat_template([_user(cut, "Half.")], **_TOKENIZED, load_audio_from_video=True)
     assert part["input_features_mask"].sum().item() == 48, "a time window cuts the sound too"

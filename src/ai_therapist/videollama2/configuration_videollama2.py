@@ -237,9 +237,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
         if self.image_aspect_ratio not in ("pad", "none"):
             raise ValueError(f"image_aspect_ratio={self.image_aspect_ratio!r}: use 'pad' or 'none'")
         if self.mm_projector_a_type not in (None, "mlp2x_gelu"):
-            raise ValueError(
-                f"mm_projector_a_type={self.mm_projector_a_type!r} is not supported; use 'mlp2x_gelu'"
-            )
+            raise ValueError(f"mm_projector_a_type={self.mm_projector_a_type!r} is not supported; use 'mlp2x_gelu'")
         if self.mm_hidden_size not in (None, self.vision.hidden_size):
             raise ValueError(
                 f"mm_hidden_size={self.mm_hidden_size} but the vision tower has {self.vision.hidden_size}; "

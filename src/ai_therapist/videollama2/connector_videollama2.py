@@ -22,9 +22,7 @@ class ConvNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False
-        )
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False)
         self.norm = ChannelNorm(out_channels)
 
     def forward(self, hidden: Tensor) -> Tensor:

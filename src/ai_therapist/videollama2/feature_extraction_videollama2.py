@@ -158,9 +158,7 @@ class VideoLLaMA2FeatureExtractor(SequenceFeatureExtractor):
             ranges = window_ranges(len(samples), self.sampling_rate)
             samples = np.concatenate([samples[start:end] for start, end in ranges])
         if len(samples) > self.max_samples:
-            logger.warning(
-                f"a sound of {len(samples) / self.sampling_rate:.1f} s is cut to {self.max_seconds} s"
-            )
+            logger.warning(f"a sound of {len(samples) / self.sampling_rate:.1f} s is cut to {self.max_seconds} s")
             samples = samples[: self.max_samples]
         samples = samples[: self._heard_samples(len(samples), padding)]
         return np.pad(samples, (0, self._heard_samples(len(samples), padding) - len(samples)))

@@ -32,7 +32,7 @@ from .processing_videollama2 import VideoLLaMA2Processor
 LORA_TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 """`target_modules` for peft: the language model's layers alone (bare names also match the towers)."""
 
-UNQUANTISED_MODULES = ["vision_tower", "audio_tower", "connector", "audio_projector", "lm_head"]
+UNQUANTISED_MODULES = ["model.vision_tower", "model.audio_tower", "model.connector", "model.audio_projector", "lm_head"]
 """What stays in 16 bits when the language model is loaded in 4."""
 
 _FAMILIES: dict[str, tuple[type[VideoLLaMA2Config], type[VideoLLaMA2ForConditionalGeneration]]] = {
@@ -42,9 +42,7 @@ _FAMILIES: dict[str, tuple[type[VideoLLaMA2Config], type[VideoLLaMA2ForCondition
 _MEDIA_NAMES = re.compile(r"model\.(vision_tower|mm_projector|audio_tower|mm_projector_a)\.")
 
 
-def load(
-    source: str, *, config_overrides: Mapping[str, Any] | None = None, **model_kwargs: Any
-) -> tuple[Any, Any]:
+def load(source: str, *, config_overrides: Mapping[str, Any] | None = None, **model_kwargs: Any) -> tuple[Any, Any]:
     """Model and processor of a hub id or folder, their placeholder ids in agreement.
 
     A published or saved VideoLLaMA2 gives our classes, even where its config.json says plain "mistral" (as
@@ -71,9 +69,7 @@ def load(
     if has_saved is not None and not config_overrides:
         processor = VideoLLaMA2Processor.from_pretrained(source)
     else:
-        processor = VideoLLaMA2Processor.from_config(
-            config, AutoTokenizer.from_pretrained(source, config=config)
-        )
+        processor = VideoLLaMA2Processor.from_config(config, AutoTokenizer.from_pretrained(source, config=config))
     processor.align(config)
     return model_class.from_pretrained(source, config=config, **model_kwargs), processor
 
@@ -135,9 +131,7 @@ def read_bin(file: str, *, allow_pickle: bool) -> dict[str, Tensor]:
         raise ValueError(f"{Path(file).name!r} is a pickle; pass allow_pickle=True if you trust its origin")
     content = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(
-            f"{Path(file).name!r} holds more than named tensors; convert it to safetensors first"
-        )
+        raise ValueError(f"{Path(file).name!r} holds more than named tensors; convert it to safetensors first")
     return {name if name.startswith("model.") else f"model.{name}": value for name, value in content.items()}
 
 

@@ -82,9 +82,7 @@ def read_sound(path: str, rate_hz: int, *, mix: bool) -> NDArray[np.float32] | N
             if parts:
                 parts.extend(_first_channel(resampler.resample(None)))
     except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"{path!r} is not readable sound ({type(error).__name__}); give a media file"
-        ) from error
+        raise ValueError(f"{path!r} is not readable sound ({type(error).__name__}); give a media file") from error
     samples = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
     return samples.astype(np.float32) / np.float32(_INT16_SCALE)
 
@@ -116,9 +114,7 @@ def _count_frames(path: str) -> tuple[int, float]:
             fps = _GIF_FPS if path.lower().endswith(".gif") else float(stream.average_rate or _GIF_FPS)
             return sum(1 for packet in container.demux(stream) if packet.size), fps
     except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"{path!r} is not a readable video ({type(error).__name__}); give a media file"
-        ) from error
+        raise ValueError(f"{path!r} is not a readable video ({type(error).__name__}); give a media file") from error
 
 
 def _decode_frames(path: str, wanted: frozenset[int]) -> tuple[dict[int, NDArray[np.uint8]], int]:

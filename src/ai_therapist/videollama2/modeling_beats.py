@@ -48,9 +48,7 @@ class PositionalConvolution(nn.Module):
         norm = self.direction.float().square().sum((0, 1), keepdim=True).add(_WEIGHT_NORM_EPS).rsqrt()
         weight = (self.gain.float() * self.direction.float() * norm).to(hidden.dtype)
         kernel = weight.shape[-1]
-        mixed = nn.functional.conv1d(
-            hidden.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups
-        )
+        mixed = nn.functional.conv1d(hidden.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return nn.functional.gelu(mixed[..., : hidden.shape[1]]).transpose(1, 2)
 
 

@@ -110,9 +110,7 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
             raise ValueError("get_video_features needs exactly one of pixel_values_videos and tower_features")
         if pixel_values_videos is not None:
             clips, frames = pixel_values_videos.shape[:2]
-            tower_features = self.encode_frames(pixel_values_videos.flatten(0, 1)).unflatten(
-                0, (clips, frames)
-            )
+            tower_features = self.encode_frames(pixel_values_videos.flatten(0, 1)).unflatten(0, (clips, frames))
         features: Any = tower_features
         weight = self.connector.sampler.weight
         tokens = self.connector(features.to(weight.device, weight.dtype))
@@ -249,9 +247,7 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("forward needs exactly one of input_ids and inputs_embeds")
-        kwargs.pop(
-            "mm_token_type_ids", None
-        )  # processors may add it for vLLM; the language model knows it not
+        kwargs.pop("mm_token_type_ids", None)  # processors may add it for vLLM; the language model knows it not
         raw = (pixel_values, pixel_values_videos, input_features)
         ready = (image_features, video_features, audio_features)
         media: dict[str, Any] = {k: v.pooler_output for k, v in (mm_encoder_outputs or {}).items()}

@@ -195,9 +195,7 @@ class VideoLLaMA2Processor(OmniModalProcessorMixin):
         **kwargs: Any,
     ) -> str:
         """The placeholders of one clip, followed by those of its sound where it has one."""
-        text = MEDIA_TOKENS["video"] * self.num_video_tokens(
-            len(video_inputs["pixel_values_videos"][video_idx])
-        )
+        text = MEDIA_TOKENS["video"] * self.num_video_tokens(len(video_inputs["pixel_values_videos"][video_idx]))
         sound = None if video_to_audio_indices is None else video_to_audio_indices[video_idx]
         if sound is None or not processed_audio:
             return text

@@ -91,9 +91,7 @@ class SquareFrames(ImageProcessingMixin):
         self.image_mean = [float(value) for value in image_mean or base.image_mean or ()]
         self.image_std = [float(value) for value in image_std or base.image_std or ()]
 
-    def pixels(
-        self, pictures: Sequence[Image.Image], aspect_ratio: AspectRatio | None = None
-    ) -> torch.Tensor:
+    def pixels(self, pictures: Sequence[Image.Image], aspect_ratio: AspectRatio | None = None) -> torch.Tensor:
         """Pixel values (n, 3, side, side), float32, of `pictures` in order."""
         mode = aspect_ratio or self.aspect_ratio
         _check_aspect_ratio(mode)
