@@ -58,11 +58,14 @@ def standardise(source: Path, target: Path, media: Media, keyframes: Collection[
     Frame k shows what the recording shows at k/16 s. Equal input gives equal bytes.
     Raises UnreadableMedia for pictures or sound that cannot be decoded.
     """
+    width_px, height_px = _upright_size(source)
     with open_media(source) as reader, av.open(str(target), "w", format="mp4", options=BITEXACT) as writer:
         tracks = tracks_of(reader)
         if tracks.video is None:
             raise UnreadableMedia("the recording has no picture to standardise")
-        picture = _Picture(writer, tracks.video, tracks.start_s, frozenset(keyframes))
+        # Both streams must be there before the first packet: it writes the header.
+        stream = _open_video(writer, width_px, height_px)
+        picture = _Picture(writer, stream, tracks.video, tracks.start_s, frozenset(keyframes))
         sound = _Sound(writer, tracks.audio, tracks.start_s) if tracks.audio is not None else None
         _transcode(reader, tracks, picture, sound)
         picture.finish(Fraction(media.duration_ms, 1000))
@@ -85,14 +88,18 @@ class _Picture:
     """Samples frames on the 16 FPS grid and encodes them."""
 
     def __init__(
-        self, writer: OutputContainer, source: VideoStream, start_s: Fraction, keyframes: frozenset[int]
+        self,
+        writer: OutputContainer,
+        stream: VideoStream,
+        source: VideoStream,
+        start_s: Fraction,
+        keyframes: frozenset[int],
     ) -> None:
         self._writer = writer
+        self._stream = stream
         self._start_s = start_s
         self._keyframes = keyframes
         self._frame_s = 1 / (source.average_rate or Fraction(FPS))
-        self._aspect = source.codec_context.sample_aspect_ratio or Fraction(1)
-        self._stream: VideoStream | None = None
         self._shown: VideoFrame | None = None
         self._ready: VideoFrame | None = None
         self._next = 0
@@ -108,38 +115,47 @@ class _Picture:
         self._end_s = time_s + self._frame_s
 
     def finish(self, duration_s: Fraction) -> None:
-        """Encode the rest. Raises UnreadableMedia where no frame was decoded."""
+        """Encode the rest."""
         self._encode_until(max(self._end_s, min(duration_s, self._end_s + _HOLD_S)))
-        if self._stream is None:
-            raise UnreadableMedia("no frame of the recording can be decoded")
         self._writer.mux(self._stream.encode(None))
 
     def _encode_until(self, time_s: Fraction) -> None:
         while Fraction(self._next, FPS) < time_s and self._shown is not None:
             if self._ready is None:
-                self._ready = _upright(self._shown, self._aspect)
-            self._stream = self._stream or self._open(self._ready)
+                # A recording that changes its size is scaled to the size that it began with.
+                self._ready = _upright(self._shown).reformat(self._stream.width, self._stream.height, threads=1)
             self._ready.pts = self._next
             self._ready.time_base = Fraction(1, FPS)
             forced = self._next == 0 or self._next in self._keyframes
             self._ready.pict_type = PictureType.I if forced else PictureType.NONE
-            # The stream was opened with the first frame's size; a recording that changes size is scaled to it.
-            fitting = self._ready.reformat(self._stream.width, self._stream.height)
-            self._writer.mux(self._stream.encode(fitting))
+            self._writer.mux(self._stream.encode(self._ready))
             self._next += 1
 
-    def _open(self, frame: VideoFrame) -> VideoStream:
-        stream = self._writer.add_stream("libx264", FPS, dict(_X264))
-        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, FPS)
-        stream.codec_context.flags |= Flags.bitexact
-        return stream
+
+def _upright_size(source: Path) -> tuple[int, int]:
+    """Width and height of the first frame as it will be encoded. Raises UnreadableMedia where there is none."""
+    with open_media(source) as reader:
+        video = tracks_of(reader).video
+        if video is None:
+            raise UnreadableMedia("the recording has no picture to standardise")
+        for packet in reader.demux(video):
+            for frame in packet.decode():
+                upright = _upright(frame)
+                return upright.width, upright.height
+    raise UnreadableMedia("no frame of the recording can be decoded")
 
 
-def _upright(frame: VideoFrame, aspect: Fraction) -> VideoFrame:
-    """The frame as it is meant to be seen: square pixels, rotated, even sides, yuv420p."""
-    width = _even(round(frame.width * aspect))
-    height = _even(frame.height)
+def _open_video(writer: OutputContainer, width_px: int, height_px: int) -> VideoStream:
+    stream = writer.add_stream("libx264", FPS, dict(_X264))
+    stream.width, stream.height, stream.pix_fmt = width_px, height_px, "yuv420p"
+    stream.time_base = stream.codec_context.time_base = Fraction(1, FPS)
+    stream.codec_context.flags |= Flags.bitexact
+    return stream
+
+
+def _upright(frame: VideoFrame) -> VideoFrame:
+    """The frame as it is meant to be seen: rotated, even sides, yuv420p."""
+    width, height = _even(frame.width), _even(frame.height)
     turns = round(frame.rotation / 90) % 4
     if turns == 0:
         return frame.reformat(width, height, "yuv420p", threads=1)
