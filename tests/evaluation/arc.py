@@ -197,7 +197,7 @@ def done(item: str, name: str, artefacts: dict[str, str]) -> ItemRecord:
 
 
 def make_arc(root: Path, golds: Sequence[GoldSession], *, tuned: bool = False) -> Workspace:
-    """A workspace with the ledgers of extraction, annotation, dataset and, if `tuned`, a fine-tuning."""
+    """A workspace with the ledgers of extraction, annotation and dataset; if `tuned`, of a model that does not open."""
     workspace = Workspace(root)
     store = workspace.store
     extracted, annotated = [], []
@@ -234,9 +234,13 @@ def make_arc(root: Path, golds: Sequence[GoldSession], *, tuned: bool = False) -
     if tuned:
         curve = [{"step": step, "loss": 4.0 / (1 + step / 20) + 1, "learning_rate": 0.001} for step in range(1, 101)]
         training = {"loss_first": 4.8, "loss_last": 1.7, "seconds": 31.5, "steps": 100, "parameters": 1_200_000}
+        model = root / "model"
+        (model / "merged").mkdir(parents=True)
+        (model / "merged" / "config.json").write_text("{}")
+        (model / "finetuning.json").write_text("{}")
         artefacts = {
             "examples": examples,
-            "model": store.put_bytes(canonical_json({})),
+            "model": store.put_tree(model),
             "curve": store.put_bytes(canonical_json(curve)),
             "training": store.put_bytes(canonical_json(training)),
         }

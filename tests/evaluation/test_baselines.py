@@ -1,7 +1,5 @@
 """Baselines: what they answer, and what they say where they cannot."""
 
-import importlib.util
-
 import pytest
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field
@@ -70,6 +68,6 @@ def test_the_words_are_those_before_the_reply() -> None:
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "find_spec", lambda name: None if name == "sklearn" else importlib.util.find_spec)
+    monkeypatch.setattr(baselines, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="scikit-learn"):
         TextOnly(EXAMPLES)

@@ -1,0 +1,188 @@
+"""The whole evaluation over a workspace: what is there is measured, what is not is named, nothing is done twice."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ai_therapist.errors import MissingInput
+from ai_therapist.evaluation import run as evaluation_run
+from ai_therapist.evaluation.config import EvaluationConfig
+from ai_therapist.evaluation.predictions import Prediction
+from ai_therapist.evaluation.run import evaluate
+from ai_therapist.pipeline.driver import Unobserved
+from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.store.codec import decode_all, encode
+from ai_therapist.store.workspace import RunRecord, Status, Workspace
+from tests.evaluation.arc import make_arc, make_gold, write_golds
+
+GOLDS = [make_gold("one"), make_gold("two"), make_gold("three"), make_gold("four", traits=["overlap"])]
+BASELINES = EvaluationConfig(systems=("text-only", "majority"), resamples=1000)
+
+
+class Ledger(Unobserved):
+    """Remembers which stages ran and which were taken from the store."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.reused: list[str] = []
+
+    def finished(self, stage: str, item: str, *, reused: bool) -> None:
+        (self.reused if reused else self.ran).append(f"{stage} {item}")
+
+
+def run(workspace: Workspace, gold: Path | None, config: EvaluationConfig = BASELINES, **seconds: float) -> RunRecord:
+    return evaluate(workspace, config, InlineExecutor(workspace.store), gold, seconds)
+
+
+def report_of(workspace: Workspace) -> dict[str, object]:
+    report: dict[str, object] = json.loads(workspace.report_json.read_bytes())
+    return report
+
+
+def notes_of(workspace: Workspace) -> str:
+    notes = report_of(workspace)["not_run"]
+    assert isinstance(notes, list)
+    return "\n".join(notes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path, RunRecord]:
+    root = tmp_path_factory.mktemp("evaluation")
+    workspace, gold = make_arc(root / "workspace", GOLDS), write_golds(root / "gold", GOLDS)
+    return workspace, gold, run(workspace, gold, extract=3.5, total=3.5)
+
+
+def test_the_ledger_holds_the_report_its_systems_and_its_sessions(
+    finished: tuple[Workspace, Path, RunRecord],
+) -> None:
+    workspace, _, record = finished
+    assert record == workspace.load_run("evaluation", "evaluate")
+    assert [item.name for item in record.items] == ["report", "text-only", "majority", "one", "two", "three", "four"]
+    assert all(item.status is Status.DONE for item in record.items)
+    artefacts = record.items[0].artefacts
+    assert set(artefacts) == {"predictions", "report", "page"}
+    assert workspace.store.read(artefacts["report"]) == workspace.report_json.read_bytes()
+    assert workspace.store.read(artefacts["page"]) == workspace.report_html.read_bytes()
+    predictions = decode_all(Prediction, workspace.store.read(artefacts["predictions"]), "predictions")
+    assert {(row.system, row.field.name) for row in predictions} == {
+        (system, field)
+        for system in ("text-only", "majority")
+        for field in ("CLIENT_EMOTION", "STRATEGY", "THERAPIST_EMOTION")
+    }
+
+
+def test_the_report_holds_the_figures(finished: tuple[Workspace, Path, RunRecord]) -> None:
+    report = report_of(finished[0])
+    assert (report["sessions"], report["quarantined"], report["clips"], report["clips_exact"]) == (4, 1, 4, 1.0)
+    assert report["wer"] == 0.0
+    assert report["role_accuracy"] == 1.0
+    assert report["seconds"] == {"extract": 3.5}
+    assert report["train"] is None
+    assert "The tuned model" not in notes_of(finished[0])
+
+
+def test_a_second_run_does_nothing_twice(finished: tuple[Workspace, Path, RunRecord]) -> None:
+    workspace, gold, record = finished
+    files = {path for path in workspace.store.root.rglob("*") if path.is_file()}
+    watch = Ledger()
+    seconds = {"extract": 3.5, "evaluate": 9.9, "total": 13.4}
+    assert evaluate(workspace, BASELINES, InlineExecutor(workspace.store), gold, seconds, watch) == record
+    assert watch.ran == []
+    assert len(watch.reused) == 6
+    assert {path for path in workspace.store.root.rglob("*") if path.is_file()} == files
+
+
+def test_other_intervals_and_other_seconds_predict_nothing_again(
+    finished: tuple[Workspace, Path, RunRecord],
+) -> None:
+    workspace, gold, _ = finished
+    watch = Ledger()
+    config = EvaluationConfig(systems=("text-only", "majority"), resamples=1001, seed=3)
+    evaluate(workspace, config, InlineExecutor(workspace.store), gold, {"extract": 7.0}, watch)
+    assert watch.ran == []
+    assert report_of(workspace)["seconds"] == {"extract": 7.0}
+
+
+def test_without_gold_and_model_the_report_says_so(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    record = run(workspace, None, EvaluationConfig(resamples=1000))
+    assert [item.name for item in record.items] == ["report", "text-only", "majority", "one", "two"]
+    assert "The tuned model: there is none in this workspace (ai-therapist finetune)." in notes_of(workspace)
+    assert "no gold transcripts were given" in notes_of(workspace)
+    assert report_of(workspace)["wer"] is None
+
+
+def test_a_model_tuned_on_other_examples_is_not_evaluated(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2], tuned=True)
+    dataset = workspace.load_run("dataset", "dataset")
+    item = dataset.items[0]
+    changed = item.model_copy(update={"artefacts": {"examples": workspace.store.put_bytes(b"[]\n")}})
+    workspace.save_run(dataset.model_copy(update={"items": (changed,)}))
+    record = run(workspace, None, EvaluationConfig(resamples=1000))
+    assert "tuned" not in [item.name for item in record.items]
+    assert "tuned on other examples" in notes_of(workspace)
+
+
+def test_a_model_that_cannot_be_opened_is_quarantined_and_the_rest_goes_on(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2], tuned=True)
+    record = run(workspace, None, EvaluationConfig(resamples=1000))
+    states = {item.name: item.status for item in record.items}
+    assert states["tuned"] is Status.QUARANTINED
+    assert states["majority"] is Status.DONE
+    assert "The system 'tuned'" in notes_of(workspace)
+    train = report_of(workspace)["train"]
+    assert isinstance(train, dict)
+    assert (train["loss_first"], train["loss_last"], train["seconds"]) == (4.8, 1.7, 31.5)
+
+
+def test_a_wrong_gold_file_costs_its_session_only(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:3])
+    gold = write_golds(tmp_path / "gold", GOLDS[:1])
+    (gold / "two.json").write_bytes(encode(GOLDS[0]))
+    (gold / "lost.json").write_bytes(encode(GOLDS[0]))
+    record = run(workspace, gold)
+    (bad,) = record.of_status(Status.QUARANTINED)
+    assert bad.name == "two"
+    assert "it is of session 'one', not 'two'" in (bad.reason or "")
+    notes = notes_of(workspace)
+    assert "The session 'two'" in notes
+    assert "Sessions without a gold transcript: three." in notes
+    assert "Gold transcripts without a complete session: lost." in notes
+    assert report_of(workspace)["wer"] == 0.0
+
+
+def test_without_a_dataset_there_is_nothing_to_evaluate(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match="ai-therapist dataset"):
+        run(workspace, None)
+    made = make_arc(tmp_path / "made", GOLDS[:1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInput, match="holds no gold transcript"):
+        run(made, tmp_path / "empty")
+
+
+def test_without_scikit_learn_the_text_baseline_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        assert name == "sklearn"
+
+    monkeypatch.setattr(evaluation_run, "find_spec", missing)
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    record = run(workspace, None)
+    assert [item.name for item in record.items] == ["report", "majority", "one", "two"]
+    assert "scikit-learn is not installed" in notes_of(workspace)
+
+
+def test_sessions_can_be_measured_in_worker_processes(tmp_path: Path) -> None:
+    workspace, gold = make_arc(tmp_path / "workspace", GOLDS[:2]), write_golds(tmp_path / "gold", GOLDS[:2])
+    config = EvaluationConfig(systems=("majority",), resamples=1000)
+    evaluate(workspace, config, LocalExecutor(workspace.store, 1), gold, {})
+    local = workspace.report_json.read_bytes()
+    other = make_arc(tmp_path / "other", GOLDS[:2])
+    run(other, gold, config)
+    assert names(other) == names(workspace)
+    assert other.report_json.read_bytes() == local
+
+
+def names(workspace: Workspace) -> Sequence[str]:
+    return sorted(path.name for path in (workspace.store.root / "cas").glob("*/*"))
