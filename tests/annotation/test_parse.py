@@ -59,6 +59,7 @@ def test_a_label_is_read_strictly_or_after_the_one_repair(reply: str | bytes) ->
         ('{"emotion": "surprise"}', "label is not in the codebook"),
         ('{"emotion": "joyful and sad"}', "label is not in the codebook"),
         (b'{"emotion": "\xff"}', "reply is not UTF-8"),
+        ('{"emotion": "\\ud800"}', "reply is not UTF-8"),
         ("[" * 3_900, "reply is nested too deeply"),
         ("x" * 1_000_000, f"reply longer than {MAX_REPLY_CHARACTERS} characters"),
     ],

@@ -138,6 +138,13 @@ def test_the_view_shows_labels_and_no_words(tmp_path: Path) -> None:
     assert (tmp_path / "view" / "annotations" / "one" / "annotations.json").exists()
 
 
+def test_what_may_no_longer_be_annotated_leaves_the_view(tmp_path: Path) -> None:
+    run_inline(make_extraction(tmp_path, "one"))
+    run_inline(make_extraction(tmp_path, "one", uses=(Use.TRANSCRIBE,)))
+
+    assert not (tmp_path / "view" / "annotations" / "one").exists()
+
+
 def test_a_worker_process_gives_the_same_labels(tmp_path: Path) -> None:
     here, there = make_extraction(tmp_path / "a", "one"), make_extraction(tmp_path / "b", "one")
     executor = LocalExecutor(there.store, workers=1)

@@ -52,7 +52,8 @@ def parse_reply(reply: str | bytes, task: Task, key: str, codebook: Codebook) ->
         if len(text) > MAX_REPLY_CHARACTERS:
             raise _Unreadable(f"reply longer than {MAX_REPLY_CHARACTERS} characters")
         answer = _only_value(_read_object(text), key)
-    except UnicodeDecodeError:
+        answer.encode("utf-8")  # JSON can spell half a character, which no record may hold.
+    except UnicodeError:
         return Abstention(reason="reply is not UTF-8")
     except _Unreadable as error:
         return Abstention(reason=str(error))

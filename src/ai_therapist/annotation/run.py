@@ -71,7 +71,7 @@ def annotate(
     driven = {record.item: record for record in drive(workspace, [stage], items, executor, observer)}
     records = tuple(_with_history(driven | skipped, before) for before in extracted)
     run = RunRecord(run=RUN, config=config.model_dump(mode="json"), read=len(records), items=records)
-    _show(workspace, run.done)
+    _show(workspace, run.items)
     workspace.save_run(run)
     return run
 
@@ -115,9 +115,12 @@ def _with_history(now: dict[str, ItemRecord], before: ItemRecord) -> ItemRecord:
     return record.model_copy(update={"actions": tuple(sorted({*before.actions, *record.actions}))})
 
 
-def _show(workspace: Workspace, done: Sequence[ItemRecord]) -> None:
-    for item in done:
-        files = {"labels.txt": item.artefacts["annotation_table"], "annotations.json": item.artefacts["annotations"]}
+def _show(workspace: Workspace, items: Sequence[ItemRecord]) -> None:
+    """Links to the labels of every finished session; what an earlier run showed of the others goes."""
+    names = {"labels.txt": "annotation_table", "annotations.json": "annotations"}
+    for item in items:
+        done = item.status is Status.DONE
+        files = {name: item.artefacts[artefact] for name, artefact in names.items()} if done else {}
         workspace.show(f"annotations/{item.name}", files)
 
 
