@@ -35,7 +35,7 @@ from ai_therapist.records import Role, Task, load_codebook
 HERE = Path(__file__).parent
 OUTPUT = HERE.parent / "src" / "ai_therapist" / "models" / "embedded.safetensors"
 BUCKETS = {Task.EMOTION: 1 << 17, Task.STRATEGY: 1 << 16}
-INVERSE_PENALTY = {Task.EMOTION: 6.0, Task.STRATEGY: 30.0}
+INVERSE_PENALTY = {Task.EMOTION: 6.0, Task.STRATEGY: 8.0}
 ORIGINAL_WEIGHT = 8.0
 """How many comments one original sentence counts for: the comments are sixty times as many, and not counselling."""
 LISTENING_WEIGHT = 1.0
