@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ai_therapist.evaluation.bootstrap import Resampling, score_all
+from ai_therapist.evaluation.bootstrap import score_all
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import ratio
 from ai_therapist.records import Scored, Unscored
 

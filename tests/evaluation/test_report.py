@@ -6,8 +6,8 @@ import pytest
 
 from ai_therapist.dataset.render import Field
 from ai_therapist.evaluation.agreement import pair_labels
-from ai_therapist.evaluation.bootstrap import Resampling
 from ai_therapist.evaluation.clips import ClipCounts
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence, Training
 from ai_therapist.evaluation.extraction import compare
 from ai_therapist.evaluation.gold import GoldSession

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ai_therapist.evaluation.bootstrap import Resampling
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import Answer
 from ai_therapist.evaluation.scores import LabelScores, score_labels, shown
 from ai_therapist.records import Scored, Unscored

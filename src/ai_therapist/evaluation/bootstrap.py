@@ -5,11 +5,11 @@ product of weights (resamples, sessions) with counts (sessions, …) gives the c
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.records.score import Scored, Unscored
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -19,14 +19,6 @@ _BLOCK_DRAWS = 4_000_000
 """Draws held in memory at once: 32 MB."""
 _SHARE_DEFINED = 0.95
 """An interval is given where at least this share of the resamples has a defined figure."""
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals are computed."""
-
-    resamples: int = 10_000
-    seed: int = 0
 
 
 def score_all(

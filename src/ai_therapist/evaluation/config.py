@@ -1,13 +1,19 @@
 """Settings of the evaluation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from ai_therapist.evaluation.bootstrap import Resampling
 from ai_therapist.pipeline.stage import StageConfig
 
 SystemName = Literal["tuned", "text-only", "majority"]
+
+
+class Resampling(NamedTuple):
+    """How 95 % intervals are computed."""
+
+    resamples: int = 10_000
+    seed: int = 0
 
 
 class EvaluationConfig(StageConfig):

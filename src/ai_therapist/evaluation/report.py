@@ -12,7 +12,8 @@ from pydantic import Field
 from ai_therapist import __version__
 from ai_therapist.dataset.render import LABEL_FIELDS
 from ai_therapist.evaluation.agreement import LabelPairs
-from ai_therapist.evaluation.bootstrap import Resampling, score_all
+from ai_therapist.evaluation.bootstrap import score_all
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence, Training
 from ai_therapist.evaluation.extraction import GoldComparison
 from ai_therapist.evaluation.metrics import Answer, ratio

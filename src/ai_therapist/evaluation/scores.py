@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from ai_therapist.evaluation import metrics
-from ai_therapist.evaluation.bootstrap import Resampling, Statistic, score_all
+from ai_therapist.evaluation.bootstrap import Statistic, score_all
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import Answer
 from ai_therapist.records.base import Record
 from ai_therapist.records.score import Score, Scored, Unscored
