@@ -135,6 +135,14 @@ def test_an_empty_workspace_gives_a_report_of_reasons() -> None:
     assert set(report.reasons) == {"wer", "speaker_accuracy", "role_accuracy", "clips_exact", "train"}
 
 
+def test_every_session_has_its_own_line() -> None:
+    first, *_, last = build_report(evidence(), FEW).per_session
+    assert (first.name, first.turns, first.clean, last.clean) == ("one", 6, True, False)
+    assert first.words is not None
+    assert first.words.words == 36
+    assert build_report(evidence(measured=False), FEW).per_session[0].words is None
+
+
 def test_systems_are_scored_by_field() -> None:
     report = build_report(evidence(), FEW)
     assert list(report.evaluation) == ["one", "silent"]

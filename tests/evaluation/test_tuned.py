@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ai_therapist.dataset.render import LABEL_FIELDS, Field, label_of
-from ai_therapist.evaluation.predictions import Reply, predictions_of
+from ai_therapist.dataset.render import Field
+from ai_therapist.evaluation.predictions import Reply
 from ai_therapist.evaluation.tuned import Tuned
 from ai_therapist.records import Abstention, Example, Label, Modality
 from ai_therapist.records.message import Message
@@ -75,14 +75,3 @@ def test_only_a_model_that_sees_and_hears_is_shown_the_clip() -> None:
 def test_an_empty_reply_is_an_abstention_and_no_tokens_ask_for_none() -> None:
     assert predict(Recorder(reply=" "))[Field.REPLY] == Abstention(reason="the reply is empty")
     assert Field.REPLY not in predict(Recorder(), tokens=0)
-
-
-def test_predictions_carry_the_gold_label_of_their_own_field() -> None:
-    records = predictions_of("tuned", Tuned(Recorder(), lambda asked: None, 20), EXAMPLE)
-    assert [record.field for record in records] == list(Field)
-    for record in records[:3]:
-        assert record.gold == label_of(EXAMPLE.labels, record.field)
-        assert record.given in record.field.choices
-    assert records[3].gold is None
-    assert records[3].given is None
-    assert {record.field for record in records if record.gold is not None} <= set(LABEL_FIELDS)

@@ -13,12 +13,14 @@ from ai_therapist import __version__
 from ai_therapist.dataset.render import LABEL_FIELDS
 from ai_therapist.evaluation.agreement import LabelPairs
 from ai_therapist.evaluation.bootstrap import score_all
+from ai_therapist.evaluation.clips import ClipCounts
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence, Training
-from ai_therapist.evaluation.extraction import GoldComparison
+from ai_therapist.evaluation.extraction import GoldComparison, SpeakerErrors
 from ai_therapist.evaluation.metrics import Answer, ratio
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.scores import LabelScores, score_labels, shown
+from ai_therapist.evaluation.word_errors import WordErrors
 from ai_therapist.records import Split, Task, load_codebook
 from ai_therapist.records.base import Record
 from ai_therapist.records.score import Score, Unscored
@@ -96,6 +98,18 @@ class Agreement(Record):
     scores: LabelScores
 
 
+class SessionReport(Record):
+    """One session; what was not measured is None."""
+
+    session: str
+    name: str
+    turns: int
+    clips: ClipCounts | None
+    clean: bool | None
+    words: WordErrors | None
+    speakers: SpeakerErrors | None
+
+
 class Report(Record):
     """The whole report. Plain figures come first; details with intervals follow."""
 
@@ -120,6 +134,7 @@ class Report(Record):
     counts: dict[str, StageCounts]
     extraction: ExtractionReport
     clip_details: ClipReport
+    per_session: tuple[SessionReport, ...]
     examples: dict[str, Annotated[int, Field(ge=0)]]
     """Examples per split."""
     replies: dict[str, int]
@@ -154,6 +169,7 @@ def build_report(evidence: Evidence, resampling: Resampling) -> Report:
         counts=counts,
         extraction=ExtractionReport(clean=clean, all=extraction_scores(comparisons, _NO_GOLD, resampling)),
         clip_details=clips,
+        per_session=tuple(_session_report(each) for each in evidence.sessions),
         examples={split.value: sum(each.split is split for each in evidence.examples) for split in Split},
         replies=_replies(evidence.predictions),
         provenance=_provenance(evidence),
@@ -237,6 +253,19 @@ def without_folders(text: str) -> str:
 
 def _comparison(each: SessionEvidence) -> GoldComparison | None:
     return None if each.quality is None else each.quality.comparison
+
+
+def _session_report(each: SessionEvidence) -> SessionReport:
+    comparison = _comparison(each)
+    return SessionReport(
+        session=each.session.id,
+        name=each.session.name,
+        turns=len(each.turns.utterances),
+        clips=None if each.quality is None else each.quality.clips,
+        clean=None if comparison is None else comparison.clean,
+        words=None if comparison is None else comparison.words,
+        speakers=None if comparison is None else comparison.speakers,
+    )
 
 
 def _pairs(each: SessionEvidence, task: Task) -> LabelPairs | None:
