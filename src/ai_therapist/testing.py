@@ -122,8 +122,8 @@ class RecordingSpec:
 def make_recording(path: Path, spec: RecordingSpec | None = None) -> Path:
     """Write a real video with sound to `path`, whose suffix says the container; equal specs give equal pictures.
 
-    Frame k of the grid is red at a brightness of 4·k modulo 256 with a white bar that moves, so that every frame of
-    the first two seconds can be told by its colour.
+    Frame k of the grid is red at a brightness of 12·(k modulo 20) with a white bar that moves, so that a frame can be
+    told from its neighbours by its colour.
     """
     import av
     import numpy as np
@@ -140,7 +140,7 @@ def make_recording(path: Path, spec: RecordingSpec | None = None) -> Path:
         if chosen.picture:
             for number in filter(chosen.keep, range(chosen.duration_ms * chosen.fps // 1000)):
                 image = np.zeros((height, width, 3), np.uint8)
-                image[:, :, 0] = 4 * number % 256
+                image[:, :, 0] = 12 * (number % 20)
                 image[:, (2 * number) % width : (2 * number) % width + 4] = 255
                 frame = av.VideoFrame.from_ndarray(image, "rgb24")
                 frame.pts = number

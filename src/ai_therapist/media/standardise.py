@@ -46,6 +46,8 @@ _X264 = {
     "bf": "0",
     "g": str(5 * FPS),
     "forced-idr": "1",
+    # No keyframes of x264's own choosing: they would start no turn.
+    "x264-params": "scenecut=0",
 }
 
 BITEXACT = {"fflags": "+bitexact"}
@@ -112,7 +114,8 @@ class _Picture:
             self._shown = frame
         self._encode_until(time_s)
         self._shown, self._ready = frame, None
-        self._end_s = time_s + self._frame_s
+        lasts_s = seconds(frame.duration, frame.time_base) if frame.duration else self._frame_s
+        self._end_s = time_s + lasts_s
 
     def finish(self, duration_s: Fraction) -> None:
         """Encode the rest."""
