@@ -70,20 +70,20 @@ def test_a_message_takes_at_most_ten_milliseconds() -> None:
     assess(texts[0])
     times_ms = []
     for text in texts:
-        start = time.perf_counter()
+        start = time.process_time()
         assess(text)
-        times_ms.append((time.perf_counter() - start) * 1000)
+        times_ms.append((time.process_time() - start) * 1000)
     assert median(times_ms) <= 10
 
 
 def test_time_grows_no_faster_than_the_message() -> None:
     word_soup = "i want to sleep and then i think about my week again "
-    start = time.perf_counter()
+    start = time.process_time()
     assess(word_soup * 20)
-    short_s = time.perf_counter() - start
-    start = time.perf_counter()
+    short_s = time.process_time() - start
+    start = time.process_time()
     assess(word_soup * 200)
-    assert time.perf_counter() - start < 40 * short_s + 0.2
+    assert time.process_time() - start < 40 * short_s + 0.2
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,10 @@ def streamed(produce: Callable[[], Iterator[T]], timeout_s: float) -> Generator[
             except Empty:
                 yield Broken(None)
                 return
+            # A stream that never pauses and never ends is caught here.
+            if time.monotonic() > deadline:
+                yield Broken(None)
+                return
             if isinstance(item, _End):
                 error = future.exception()
                 if error is not None:
