@@ -1,7 +1,7 @@
 """The table of labels."""
 
 from ai_therapist.annotation.table import render_table
-from ai_therapist.records import Abstention, Label, Task
+from ai_therapist.records import Abstention, Label, Outcome, Task, Utterance
 from ai_therapist.testing import make_session
 from tests.annotation.builders import make_turns
 from tests.annotation.test_agreement import make_annotation
@@ -10,7 +10,7 @@ from tests.annotation.test_agreement import make_annotation
 def test_a_table_shows_labels_probabilities_and_reasons_but_no_words() -> None:
     session = make_session()
     turns = make_turns(session, "secret one", "secret two")
-    outcomes = [
+    outcomes: list[tuple[Utterance, Task, Outcome]] = [
         (turns[0], Task.EMOTION, Abstention(reason="two labels closer than 0.05")),
         (turns[0], Task.STRATEGY, Label(value="Others")),
         (turns[1], Task.EMOTION, Label(value="joy", probabilities={"joy": 0.75, "fear": 0.25})),

@@ -80,7 +80,8 @@ class EmbeddedClassifier:
         try:
             with safe_open(path, framework="numpy") as file:
                 card = Card.model_validate_json((file.metadata() or {}).get(_CARD_KEY, ""))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, ValidationError, OSError) as error:
             raise StoreError(f"{path.name} holds no embedded classifier ({type(error).__name__})") from None
         _check(path.name, card, tensors, codebook or load_codebook())
