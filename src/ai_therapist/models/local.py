@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from ai_therapist.errors import InvalidRecord, MissingInput
+from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.media.frames import load_sound
 from ai_therapist.models.clip_input import read_clip
 from ai_therapist.models.tuned_folder import MERGED, TunedFolder
@@ -22,6 +23,9 @@ from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart
 from ai_therapist.videollama2 import VideoLLaMA2Processor, VideoLLaMA2Qwen2ForConditionalGeneration
 
 _TURN_END = "<|im_end|>"
+
+_PICTURES = ("PNG", "JPEG", "WEBP")
+"""Formats of pictures that are opened; others only widen what a hostile file can reach."""
 
 
 class _Read(NamedTuple):
@@ -200,12 +204,20 @@ def _chat_part(part: TextPart | ImagePart | VideoPart | AudioPart, num_frames: i
         case TextPart():
             return {"type": "text", "text": part.text}
         case ImagePart():
-            return {"type": "image", "image": read_clip(Path(part.path), 1).frames[0]}
+            return {"type": "image", "image": _read_picture(Path(part.path))}
         case AudioPart():
             return {"type": "audio", "audio": load_sound(Path(part.path))}
         case VideoPart():
             clip = read_clip(Path(part.path), num_frames)
             return {"type": "video", "video": clip.frames, "sound": clip.sound if part.sound else None}
+
+
+def _read_picture(path: Path) -> Image.Image:
+    try:
+        with Image.open(path, formats=_PICTURES) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableMedia(f"{path}: not a readable picture ({type(error).__name__})") from None
 
 
 def _media(messages: Sequence[Message]) -> list[ImagePart | VideoPart | AudioPart]:
