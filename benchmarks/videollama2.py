@@ -1,0 +1,155 @@
+"""VideoLLaMA2's import time, cached against live training steps, and generation: python benchmarks/videollama2.py.
+
+On a machine with CUDA and bitsandbytes it also builds the 7B shape with random weights (17 GB on disk for the time
+of the run), loads it in 4 bits and generates 128 tokens after one clip with sound; elsewhere that part is not run.
+Everything on the CPU is a toy run of a tiny random model: it shows ratios, not speed.
+"""
+
+import argparse
+import importlib.util
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import torch
+from reporting import finish
+
+from ai_therapist import videollama2
+
+IMPORT_MARGIN_S = 0.5
+NATIVE = "from transformers import LlavaOnevisionForConditionalGeneration as M, LlavaOnevisionProcessor as P"
+OURS = "from ai_therapist.videollama2 import VideoLLaMA2Qwen2ForConditionalGeneration as M, VideoLLaMA2Processor as P"
+
+
+def process_cpu_s(script: str) -> float:
+    """Processor time of a Python process that runs `script`; unlike wall time it holds on a busy machine."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def import_times(rounds: int) -> dict[str, float]:
+    """Median processor seconds of a process that imports transformers' own classes, and ours, in turn."""
+    process_cpu_s(NATIVE), process_cpu_s(OURS)
+    pairs = [(process_cpu_s(NATIVE), process_cpu_s(OURS)) for _ in range(rounds)]
+    native_s, ours_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"import_native_cpu_s": round(native_s, 2), "import_ours_cpu_s": round(ours_s, 2)}
+
+
+def clip_inputs(model: Any) -> dict[str, torch.Tensor]:
+    """One clip with five seconds of sound and 32 text tokens, random, on the model's device."""
+    config = model.config
+    side, generator = config.vision.image_size, torch.Generator().manual_seed(0)
+    text = torch.randint(0, 256, (32,), generator=generator).tolist()
+    media = [config.video_token_id] * config.num_video_tokens()
+    media += [config.audio_token_id] * config.num_audio_tokens(512)
+    inputs = {
+        "input_ids": torch.tensor([text[:16] + media + text[16:]]),
+        "pixel_values_videos": torch.randn(1, config.num_frames, 3, side, side, generator=generator),
+        "input_features": torch.randn(1, 512, 128, generator=generator) * 5 + 15,
+        "input_features_mask": torch.ones(1, 512, dtype=torch.long),
+    }
+    return {name: value.to(model.device) for name, value in inputs.items()}
+
+
+def training_steps(rounds: int) -> dict[str, object]:
+    """Median seconds of a step through towers and from cached features, and whether the losses are equal."""
+    torch.manual_seed(0)
+    config = videollama2.tiny_config(512, tokens_per_clip=4, audio_tokens_per_clip=8)
+    model: Any = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).eval()
+    live = clip_inputs(model)
+    with torch.no_grad():
+        video = model.get_video_features(live["pixel_values_videos"]).pooler_output
+        audio = model.get_audio_features(live["input_features"], live["input_features_mask"]).pooler_output
+    cached = {"input_ids": live["input_ids"], "video_features": video, "audio_features": audio}
+
+    def step(inputs: dict[str, Any]) -> tuple[float, float]:
+        model.zero_grad()
+        start = time.perf_counter()
+        loss = model(**inputs, labels=inputs["input_ids"]).loss
+        loss.backward()
+        return time.perf_counter() - start, loss.item()
+
+    step(live), step(cached)
+    pairs = [(step(live), step(cached)) for _ in range(rounds)]
+    live_s, cached_s = statistics.median(a[0] for a, _ in pairs), statistics.median(b[0] for _, b in pairs)
+    equal = all(a[1] == b[1] for a, b in pairs)
+    return {"live_step_s": round(live_s, 4), "cached_step_ratio": round(live_s / cached_s, 2), "losses_equal": equal}
+
+
+def generation(model: Any, tokens: int) -> dict[str, float]:
+    """Seconds of prefill and new tokens per second after it, greedy."""
+    inputs = clip_inputs(model)
+    settings: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0}
+    model.generate(**inputs, **settings, max_new_tokens=2)
+    times = []
+    for count in (1, tokens):
+        start = time.perf_counter()
+        model.generate(**inputs, **settings, max_new_tokens=count, min_new_tokens=count)
+        times.append(time.perf_counter() - start)
+    return {"prefill_s": round(times[0], 3), "tokens_per_s": round((tokens - 1) / (times[1] - times[0]), 1)}
+
+
+def tiny_generation() -> dict[str, float]:
+    """`generation` of the tiny model on the CPU."""
+    torch.manual_seed(0)
+    config = videollama2.tiny_config(512, tokens_per_clip=4, audio_tokens_per_clip=8)
+    model = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).eval()
+    return {f"toy_{name}": value for name, value in generation(model, 32).items()}
+
+
+def seven_b_in_four_bits() -> dict[str, object]:
+    """Memory and speed of VideoLLaMA2.1-7B-AV's shape on the GPU; empty where there is none."""
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        return {"gpu": "not run"}
+    text = {"vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28}
+    config = videollama2.VideoLLaMA2Qwen2Config(
+        text_config={**text, "num_attention_heads": 28, "num_key_value_heads": 4, "bos_token_id": None},
+        mm_vision_tower="google/siglip-so400m-patch14-384",
+        mm_audio_tower="audio_tower.bin",
+        num_frames=16,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        with torch.device("cuda"):
+            torch.set_default_dtype(torch.bfloat16)
+            videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).save_pretrained(folder)
+            torch.set_default_dtype(torch.float32)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        model = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration.from_pretrained(
+            folder,
+            dtype=torch.bfloat16,
+            device_map={"": 0},
+            quantization_config=videollama2.four_bit_config(),
+        ).eval()
+        figures: dict[str, object] = dict(generation(model, 128))
+    peak_gib = torch.cuda.max_memory_allocated() / 2**30
+    return {"gpu": torch.cuda.get_device_name(), "gpu_peak_gib": round(peak_gib, 1), **figures}
+
+
+def main() -> None:
+    """Run all parts and print the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="1 round instead of 5")
+    rounds = 1 if parser.parse_args().quick else 5
+    imports, steps = import_times(rounds), training_steps(rounds)
+    extra_s = imports["import_ours_cpu_s"] - imports["import_native_cpu_s"]
+    figures = {**imports, **steps, **tiny_generation(), **seven_b_in_four_bits(), "rounds": rounds}
+    print(f"imports {imports}; training steps of the tiny model {steps}")
+    finish(
+        "videollama2",
+        figures,
+        f"import at most {IMPORT_MARGIN_S} s above a native model of transformers; cached loss equals live",
+        holds=bool(steps["losses_equal"]) and extra_s <= IMPORT_MARGIN_S,
+    )
+
+
+if __name__ == "__main__":
+    main()
