@@ -134,7 +134,7 @@ def main() -> None:
     finish(
         "safety",
         figures,
-        f"at most {LIMIT_MS:g} ms of processor time a message, at most {XSTEST_LIMIT:.0%} alarms on XSTest's safe prompts",
+        f"at most {LIMIT_MS:g} ms of processor time a message, {XSTEST_LIMIT:.0%} alarms on XSTest's safe prompts",
         holds=message_ms <= LIMIT_MS and share(by_rules, prompts or ["none"]) <= XSTEST_LIMIT,
     )
 

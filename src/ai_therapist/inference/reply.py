@@ -225,8 +225,8 @@ class _GatedReply:
         """What is shown when the model has ended: its last sentence, or a fixed one where it said nothing."""
         if self.outcome is None:
             yield from self._pass(self._sentences.rest())
-        if self.outcome is None and not judge_reply("", self.from_model).passed:
-            yield from self._withhold(judge_reply("", self.from_model))
+        if self.outcome is None and not (whole := judge_reply("", self.from_model)).passed:
+            yield from self._withhold(whole)
         if not self.shown:
             self.outcome = "empty"
             yield self._fixed(FIXED_EMPTY)
