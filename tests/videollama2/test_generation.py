@@ -108,3 +108,41 @@ def test_bfloat16_runs_and_stays_close() -> None:
     assert torch.isfinite(rounded).all()
     assert (rounded.float() - exact).abs().mean() < 0.05
     assert model.generate(**inputs, **_GREEDY).shape[1] == inputs["input_ids"].shape[1] + 6
+
+
+def test_placeholders_are_never_generated() -> None:
+    model, processor = tiny_model()
+    inputs = processor(text="I feel tired", return_tensors="pt")
+    with torch.no_grad():
+        model.lm_head.weight.zero_()  # all scores tie, and the smallest id wins
+    assert model.generate(**inputs, **_GREEDY)[0, -6:].tolist() == [0] * 6
+    model.config.video_token_id = 0
+    assert model.generate(**inputs, **_GREEDY)[0, -6:].tolist() == [1] * 6
+
+
+def test_a_conversation_goes_on_from_its_cache() -> None:
+    model, processor = tiny_model(tokens_per_clip=4, audio_tokens_per_clip=6)
+    other = np.ascontiguousarray(_FRAMES[:, ::-1])
+    first: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "video", "video": _FRAMES}, {"type": "text", "text": "First?"}]}
+    ]
+    settings: dict[str, Any] = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    start = processor.apply_chat_template(first, **settings, add_generation_prompt=True)
+    opened = model.generate(**start, **_GREEDY, return_dict_in_generate=True)
+    second = {
+        "role": "user",
+        "content": [{"type": "video", "video": other, "sound": _SOUND}, {"type": "text", "text": "And now?"}],
+    }
+    rest = processor.apply_chat_template([second], **settings, add_generation_prompt=True)
+    ids = torch.cat([opened.sequences, rest["input_ids"]], dim=1)
+    new = {name: rest[name] for name in ("input_features", "input_features_mask")}
+    goes_on = model.generate(
+        input_ids=ids,
+        pixel_values_videos=rest["pixel_values_videos"],
+        **new,
+        past_key_values=opened.past_key_values,
+        **_GREEDY,
+    )
+    clips = torch.cat([start["pixel_values_videos"], rest["pixel_values_videos"]])
+    afresh = model.generate(input_ids=ids, pixel_values_videos=clips, **new, **_GREEDY)
+    assert torch.equal(goes_on, afresh)

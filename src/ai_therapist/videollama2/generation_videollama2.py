@@ -5,7 +5,7 @@
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import GenerationMixin
+from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 _RAW_INPUTS = {"image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features"}
 _MEDIA_INPUTS = (
@@ -16,10 +16,29 @@ _MEDIA_INPUTS = (
 )
 
 
+class NoPlaceholders(LogitsProcessor):
+    """Keeps `generate` from choosing a media placeholder, whose rows exist in Qwen2's vocabulary but mean nothing."""
+
+    def __init__(self, token_ids: list[int]) -> None:
+        self.token_ids = token_ids
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`scores` (rows, vocabulary) with -inf at the placeholders."""
+        inside = [token for token in self.token_ids if token < scores.shape[-1]]
+        return scores.index_fill(-1, scores.new_tensor(inside, dtype=input_ids.dtype), float("-inf"))
+
+
 class MediaGenerationMixin(GenerationMixin):
     """`GenerationMixin` for models whose clips are listed over the whole batch, any number per row."""
 
     model: nn.Module
+
+    def generate(self, *args: Any, logits_processor: LogitsProcessorList | None = None, **kwargs: Any) -> Any:
+        """As transformers; placeholders are never generated. A cache of earlier turns may be passed on, with the
+        ids of the whole conversation and the media of the new turns alone."""
+        ids = [getattr(self.model.config, f"{kind}_token_id") for kind in _RAW_INPUTS]
+        processors = LogitsProcessorList([*(logits_processor or []), NoPlaceholders(ids)])
+        return super().generate(*args, logits_processor=processors, **kwargs)  # type: ignore[misc]
 
     def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The inputs of the next forward pass, as in transformers; without media after the first one."""

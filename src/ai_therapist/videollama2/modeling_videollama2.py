@@ -201,6 +201,9 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         Raises:
             ValueError: the number of placeholders of a kind differs from the number of its features.
         """
+        if not media and input_ids.shape[1] == 1:  # a decoding step: spare it the waits for the device below
+            single: Tensor = self.get_input_embeddings()(input_ids)
+            return single
         embeds: Tensor = self.get_input_embeddings()(input_ids.masked_fill(self.media_mask(input_ids), 0))
         for kind in _MEDIA:
             given = media.get(kind)
