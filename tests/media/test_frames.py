@@ -37,5 +37,5 @@ def test_sound_is_mono_float_from_the_first_frame_on(tmp_path: Path) -> None:
     samples = load_sound(make_recording(tmp_path / "a.mp4"))
     assert samples.dtype == np.float32
     assert samples.shape == (len(samples),)
-    assert 0.29 < np.abs(samples[8000:24_000]).max() < 0.31
+    assert np.sqrt(np.mean(samples[8000:24_000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
     assert load_sound(make_recording(tmp_path / "b.mp4", RecordingSpec(tone_hz=None))).size == 0

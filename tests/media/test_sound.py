@@ -34,7 +34,7 @@ def test_speech_sound_has_the_tone_and_the_length(tmp_path: Path) -> None:
     samples = load_speech(tmp_path / "a.wav")
     assert abs(len(samples) - 2 * SPEECH_RATE_HZ) < SPEECH_RATE_HZ // 50
     assert pitch_hz(samples, SPEECH_RATE_HZ) == pytest.approx(600, abs=1)
-    assert 0.29 < np.abs(samples[8000:24_000]).max() < 0.31
+    assert np.sqrt(np.mean(samples[8000:24_000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def cut(source: Path, target: Path, frames: range) -> None:
     """Copy the packets of these frames of a standardised file, and the sound that lies wholly inside them.
 
     The first frame should be a keyframe of `source`; whether it is shows `verify`. Equal input gives equal bytes.
-    Raises UnreadableMedia for a file without picture, and ValueError for an empty range.
+    Raises UnreadableMedia for a file that shows nothing at these frames, and ValueError for an empty range.
     """
     if not frames:
         raise ValueError("a clip needs at least one frame")
@@ -34,6 +34,7 @@ def cut(source: Path, target: Path, frames: range) -> None:
         if tracks.video is None or tracks.video.time_base is None:
             raise UnreadableMedia("the standardised recording has no picture")
         copies = {track.index: writer.add_stream_from_template(track) for track in tracks.streams}
+        copied = 0
         reader.seek(round(begin_s / tracks.video.time_base), stream=tracks.video)
         for packet in reader.demux(*tracks.streams):
             if packet.size == 0 or packet.pts is None or packet.dts is None:
@@ -49,6 +50,9 @@ def cut(source: Path, target: Path, frames: range) -> None:
             packet.dts -= shift
             packet.stream = copies[packet.stream_index]
             writer.mux(packet)
+            copied += packet.stream_index == copies[tracks.video.index].index
+    if not copied:
+        raise UnreadableMedia("the recording ends before the clip begins")
 
 
 def verify(source: Path, clip: Path, frames: range) -> frozenset[Fault]:

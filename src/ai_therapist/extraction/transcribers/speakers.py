@@ -39,6 +39,9 @@ _VOICED = 0.5
 
 _REFINEMENTS = 3
 
+_BLOCK_FRAMES = 4
+"""Frames between which the path cannot change: borders to 40 ms are as fine as speech has them."""
+
 Array = NDArray[np.float64]
 
 
@@ -87,9 +90,12 @@ def tell_apart(samples: NDArray[np.float32], speech: Sequence[TimeSpan], speaker
     for window, label in zip(windows, labels, strict=True):
         path[window.start : window.stop] = label
     for _ in range(_REFINEMENTS):
+        before = path.copy()
         likelihood = _likelihoods(timbre[:frames], pitch[:frames], path)
         for stretch in stretches:
-            path[stretch.start : stretch.stop] = _viterbi(likelihood[stretch.start : stretch.stop])
+            path[stretch.start : stretch.stop] = _likeliest(likelihood[stretch.start : stretch.stop])
+        if np.array_equal(path, before):
+            break
     return _in_order_of_appearance(
         [piece for span, stretch in zip(speech, stretches, strict=True) for piece in _pieces(span, stretch, path)]
     )
@@ -182,22 +188,25 @@ def _likelihoods(timbre: Array, pitch: Array, path: NDArray[np.int64]) -> Array:
     return columns
 
 
-def _viterbi(likelihood: Array) -> NDArray[np.int64]:
-    """The likeliest voice per frame, where every change costs `_SWITCH_COST`."""
-    frames, voices = likelihood.shape
-    best = likelihood[0] if frames else np.zeros(voices)
-    came_from = np.zeros((frames, voices), np.int64)
-    for frame in range(1, frames):
+def _likeliest(likelihood: Array) -> NDArray[np.int64]:
+    """The likeliest voice per frame by Viterbi's algorithm, where every change costs `_SWITCH_COST`."""
+    starts = np.arange(0, len(likelihood), _BLOCK_FRAMES)
+    if not starts.size:
+        return np.zeros(0, np.int64)
+    blocks = np.add.reduceat(likelihood, starts)
+    voices = np.arange(blocks.shape[1])
+    came_from = np.zeros(blocks.shape, np.int64)
+    best = blocks[0]
+    for number in range(1, len(blocks)):
         leader = int(np.argmax(best))
         switch = best[leader] - _SWITCH_COST > best
-        came_from[frame] = np.where(switch, leader, np.arange(voices))
-        best = np.where(switch, best[leader] - _SWITCH_COST, best) + likelihood[frame]
-    path = np.zeros(frames, np.int64)
-    if frames:
-        path[-1] = int(np.argmax(best))
-    for frame in range(frames - 1, 0, -1):
-        path[frame - 1] = came_from[frame, path[frame]]
-    return path
+        came_from[number] = np.where(switch, leader, voices)
+        best = np.where(switch, best[leader] - _SWITCH_COST, best) + blocks[number]
+    path = np.zeros(len(blocks), np.int64)
+    path[-1] = int(np.argmax(best))
+    for number in range(len(blocks) - 1, 0, -1):
+        path[number - 1] = came_from[number, path[number]]
+    return np.repeat(path, _BLOCK_FRAMES)[: len(likelihood)]
 
 
 def _pieces(span: TimeSpan, stretch: range, path: NDArray[np.int64]) -> list[Voiced]:
@@ -210,7 +219,7 @@ def _pieces(span: TimeSpan, stretch: range, path: NDArray[np.int64]) -> list[Voi
     voices = [int(labels[place]) for place in (0, *changes)]
     return [
         Voiced(TimeSpan(start_ms=a, end_ms=b), voice)
-        for a, b, voice in zip(edges, edges[1:], voices, strict=False)
+        for (a, b), voice in zip(pairwise(edges), voices, strict=True)
         if b > a
     ]
 
