@@ -72,13 +72,15 @@ def test_what_nobody_heard_counts_as_wrong_everywhere() -> None:
     assert (found.speakers.uncovered, found.speakers.right_speaker) == (WORDS // 2, WORDS // 2)
 
 
-def test_a_third_voice_counts_for_speakers_and_not_for_roles() -> None:
+def test_a_third_voice_taken_for_the_client_costs_its_words() -> None:
     last = GOLD.utterances[-1].model_copy(update={"speaker": "C", "role": Role.OTHER, "strategy": None})
     gold = GOLD.model_copy(update={"utterances": (*GOLD.utterances[:-1], last)})
     heard = heard_as(gold)
-    found = compare(gold, session_of(gold), heard, heard)
-    assert (found.speakers.words, found.speakers.party_words) == (WORDS, WORDS - 6)
-    assert found.speakers.parties == found.speakers.right_parties == 2
+    for role, right in ((Role.OTHER, WORDS), (Role.UNKNOWN, WORDS), (Role.CLIENT, WORDS - 6)):
+        session = with_roles(session_of(gold), Role.THERAPIST, Role.CLIENT, role)
+        found = compare(gold, session, heard, heard)
+        assert (found.speakers.words, found.speakers.right_role) == (WORDS, right)
+        assert found.speakers.parties == found.speakers.right_parties == 2
 
 
 def test_boundaries_are_measured_to_the_nearest_of_their_kind() -> None:

@@ -12,8 +12,8 @@ from ai_therapist.records import Role, Score, Scored, Task, load_codebook
 _CELL_PX = 34
 _STRIP_PX = 1000
 _LANE_PX = 30
-_CHARACTER_PX = 6.2
-"""Width of a character of an 11 px label, with some air."""
+_CHARACTER_PX = 6.8
+"""Width of a character of a bold 11 px label, with some air."""
 
 
 @dataclass(frozen=True)

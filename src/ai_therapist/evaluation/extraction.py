@@ -28,10 +28,8 @@ class SpeakerErrors(Record):
     """Gold words whose heard label is mapped to their speaker, under the best one-to-one mapping."""
     uncovered: _Count
     """Gold words at a time when nothing was heard."""
-    party_words: _Count
-    """Gold words of the therapist and the client."""
     right_role: _Count
-    """Of these, the words heard from a label that carries their speaker's role."""
+    """Gold words heard from a label with their speaker's role; a third voice is right as other or unknown."""
     parties: _Count
     """Gold speakers who are therapist or client."""
     right_parties: _Count
@@ -77,18 +75,20 @@ def speaker_errors(gold: GoldSession, session: Session, heard: Transcript) -> Sp
     mapping = best_mapping(Counter((label, speaker) for speaker, _, label in words if label is not None))
     label_of = {speaker: label for label, speaker in mapping.items()}
     parties = {utterance.speaker: utterance.role for utterance in gold.utterances if utterance.role in _PARTIES}
-    of_parties = [(role, label) for _, role, label in words if role in _PARTIES]
     return SpeakerErrors(
         words=len(words),
         right_speaker=sum(label is not None and mapping.get(label) == speaker for speaker, _, label in words),
         uncovered=sum(label is None for _, _, label in words),
-        party_words=len(of_parties),
-        right_role=sum(label is not None and session.role_of(label) is role for role, label in of_parties),
+        right_role=sum(label is not None and _is_right(session.role_of(label), role) for _, role, label in words),
         parties=len(parties),
         right_parties=sum(
             speaker in label_of and session.role_of(label_of[speaker]) is role for speaker, role in parties.items()
         ),
     )
+
+
+def _is_right(heard: Role, gold: Role) -> bool:
+    return heard is gold if gold in _PARTIES else heard not in _PARTIES
 
 
 def _distances(moments: Sequence[int], references: Sequence[int]) -> tuple[int, ...]:

@@ -139,8 +139,8 @@ def _subtitle(report: Report, evidence: Evidence) -> str:
 
 
 def _kind(evidence: Evidence) -> str:
-    fictional = all(each.session.consent.basis is Basis.FICTIONAL_ROLE_PLAY for each in evidence.sessions)
-    return "fictional role-play session" if fictional else "session"
+    bases = {each.session.consent.basis for each in evidence.sessions}
+    return "fictional role-play session" if bases == {Basis.FICTIONAL_ROLE_PLAY} else "session"
 
 
 def _captions(report: Report, evidence: Evidence) -> list[str]:
@@ -232,7 +232,12 @@ def _quality_rows(report: Report) -> list[tuple[str, str, Score, Score]]:
         ("Word error rate", "less is better", clean.wer, every.wer),
         ("Speaker accuracy", "share of gold words", clean.speaker_accuracy, every.speaker_accuracy),
         ("Role accuracy", "share of therapists and clients", clean.role_accuracy, every.role_accuracy),
-        ("Words under the right role", "share of their words", clean.role_word_accuracy, every.role_word_accuracy),
+        (
+            "Words under the right role",
+            "share of gold words, third voices too",
+            clean.role_word_accuracy,
+            every.role_word_accuracy,
+        ),
     ]
 
 

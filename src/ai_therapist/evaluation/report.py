@@ -66,7 +66,7 @@ class ExtractionScores(Record):
     role_accuracy: Score
     """Share of therapists and clients whose voice carries the right role."""
     role_word_accuracy: Score
-    """Share of their words that stand under the right role."""
+    """Share of all words that stand under the right role; a third voice is right as other or unknown."""
     starts: BoundaryErrors
     ends: BoundaryErrors
 
@@ -227,7 +227,7 @@ def extraction_scores(comparisons: Sequence[GoldComparison], reason: str, resamp
         wer=share((each.words.errors, each.words.words) for each in comparisons),
         speaker_accuracy=share((each.right_speaker, each.words) for each in speakers),
         role_accuracy=share((each.right_parties, each.parties) for each in speakers),
-        role_word_accuracy=share((each.right_role, each.party_words) for each in speakers),
+        role_word_accuracy=share((each.right_role, each.words) for each in speakers),
         starts=_boundary_errors(each.start_errors_ms for each in comparisons),
         ends=_boundary_errors(each.end_errors_ms for each in comparisons),
     )

@@ -71,7 +71,7 @@ def measure_stage() -> Stage:
     """One session against its gold transcript, and its clips counted anew."""
     return Stage(
         name="evaluation.measure",
-        version=1,
+        version=2,
         run=measure,
         needs=("session", "transcript", "utterances", "clips", _CLIPS, "annotations*", "gold*"),
         gives=("quality",),
