@@ -84,13 +84,19 @@ def render_page(report: Report, evidence: Evidence) -> str:
         legend=[(name, charts.emotion_class(name)) for name in load_codebook().names(Task.EMOTION)],
         distributions=[_distribution(evidence, task) for task in (Task.EMOTION, Task.STRATEGY)],
         agreements=[
-            (task.value, found, _matrix(f"Agreement on {task.value}", found.scores))
+            (
+                task.value,
+                found,
+                _matrix(f"Agreement on {task.value}: rows are gold, columns the labels given", found.scores),
+            )
             for task, found in ((Task.EMOTION, report.emotion), (Task.STRATEGY, report.strategy))
         ],
         predicted=_PREDICTED,
         panels={task: _panels(report, task) for task in _PREDICTED},
         matrices={
-            (system, task): _matrix(f"{_PREDICTED[task]} as predicted by {system}", scores)
+            (system, task): _matrix(
+                f"{_PREDICTED[task]}: rows are the dataset's labels, columns predicted by {system}", scores
+            )
             for system, tasks in report.evaluation.items()
             for task, scores in tasks.items()
         },
@@ -332,11 +338,7 @@ def _metric(scores: LabelScores, metric: str) -> Score:
 
 
 def _matrix(title: str, scores: LabelScores) -> Markup | None:
-    return (
-        charts.heatmap(f"{title}: rows are gold, columns are given", scores.classes, scores.confusion)
-        if scores.confusion
-        else None
-    )
+    return charts.heatmap(title, scores.classes, scores.confusion) if scores.confusion else None
 
 
 def _loss(evidence: Evidence) -> Markup | None:
@@ -345,9 +347,10 @@ def _loss(evidence: Evidence) -> Markup | None:
 
 
 def _seconds(report: Report) -> list[tuple[str, float, float]]:
-    """Stage, seconds, and share of the longest stage."""
+    """Stage, seconds, and share of the longest stage, which comes first."""
     longest = max(report.seconds.values(), default=0) or 1
-    return [(name, value, value / longest) for name, value in report.seconds.items()]
+    ordered = sorted(report.seconds.items(), key=lambda stage: -stage[1])
+    return [(name, value, value / longest) for name, value in ordered]
 
 
 def _number(count: int, noun: str) -> str:
