@@ -11,30 +11,28 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def command_reference() -> str:
     """docs/commands.md: the help of every command, as the command prints it at 100 columns."""
-    parts = [
-        "# Commands",
-        "",
-        "Generated from the commands themselves by `make docs`; do not edit.",
-        "",
-        "## ai-therapist",
-        "",
-        *_help(cli, "ai-therapist"),
-    ]
+    root = cli.make_context("ai-therapist", [], resilient_parsing=True, terminal_width=100, max_content_width=100)
+    parts = ["# Commands", "", "Generated from the commands themselves by `make docs`; do not edit.", ""]
+    parts += ["## ai-therapist", "", *_help(root)]
     for name in COMMANDS:
-        command = cli.get_command(click.Context(cli), name)
+        command = cli.get_command(root, name)
         if command is None:
             raise ValueError(f"no command {name!r}")
-        parts += [f"## ai-therapist {name}", "", *_help(command, f"ai-therapist {name}")]
+        context = _below(root, command, name)
+        parts += [f"## {context.command_path}", "", *_help(context)]
         if isinstance(command, click.Group):
             for inner_name, inner in command.commands.items():
-                path = f"ai-therapist {name} {inner_name}"
-                parts += [f"### {path}", "", *_help(inner, path)]
+                inner_context = _below(context, inner, inner_name)
+                parts += [f"### {inner_context.command_path}", "", *_help(inner_context)]
     return "\n".join(parts)
 
 
-def _help(command: click.Command, name: str) -> list[str]:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-    return ["```", command.get_help(context), "```", ""]
+def _below(parent: click.Context, command: click.Command, name: str) -> click.Context:
+    return command.make_context(name, [], parent, resilient_parsing=True, terminal_width=100, max_content_width=100)
+
+
+def _help(context: click.Context) -> list[str]:
+    return ["```", context.get_help(), "```", ""]
 
 
 def pages() -> dict[Path, str]:

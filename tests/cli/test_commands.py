@@ -46,10 +46,10 @@ def test_python_dash_m_works() -> None:
         (["extract"], "Missing argument"),
         (["annotate", "-w", "nowhere"], "nowhere is no workspace"),
         (["explain", "nonsense"], "is no record id"),
-        (["config", "show", "--set", "extraction.min_clip=1"], "did you mean 'extraction.min_clip_ms'?"),
-        (["config", "show", "--set", "extractoin.min_clip_ms=1"], "did you mean 'extraction'?"),
+        (["config", "show", "--set", "extraction.clips.min_clip=1"], "did you mean 'extraction.clips.min_clip_ms'?"),
+        (["config", "show", "--set", "extractoin.clips.min_clip_ms=1"], "did you mean 'extraction'?"),
         (["config", "show", "--set", "extraction=1"], "is a table of settings"),
-        (["config", "show", "--set", "extraction.min_clip_ms=soon"], "extraction.min_clip_ms"),
+        (["config", "show", "--set", "extraction.clips.min_clip_ms=soon"], "extraction.clips.min_clip_ms"),
         (["config", "show", "--set", "nothing"], "TABLE.KEY=VALUE"),
         (["config", "show", "-c", "nowhere.toml"], "nowhere.toml: No such file"),
     ],
@@ -99,10 +99,10 @@ def test_a_broken_recording_is_quarantined_and_the_rest_is_done(run_cli: Cli, tm
 
 
 def test_settings_file_is_found_overridden_and_explained(run_cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "ai-therapist.toml").write_text("[extraction]\nmin_clip_ms = 2500\n[pipeline]\nworkers = 3\n")
+    (tmp_path / "ai-therapist.toml").write_text("[extraction.clips]\nmin_clip_ms = 2500\n[pipeline]\nworkers = 3\n")
     shown = run_cli("config", "show", "--verbose", "--set", "pipeline.workers=1")
     assert shown.code == 0
-    assert "min_clip_ms = 2500  # ai-therapist.toml" in shown.out
+    assert "clips.min_clip_ms = 2500  # ai-therapist.toml" in shown.out
     assert "workers = 1  # --set pipeline.workers" in shown.out
     assert 'executor = "local"  # default' in shown.out
     assert "Worker processes, 1 or more; 0 takes one per core." in shown.out

@@ -9,7 +9,7 @@ import click
 from ai_therapist.cli.options import settings_options
 
 
-@click.group(epilog="Example:  ai-therapist config show --set extraction.min_clip_ms=2500")
+@click.group(epilog="Example:  ai-therapist config show --set extraction.clips.min_clip_ms=2500")
 def command() -> None:
     """Settings: what is in force, and where each value comes from."""
 

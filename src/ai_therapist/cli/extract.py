@@ -8,7 +8,7 @@ from ai_therapist.cli.options import load_settings, settings_options, workspace_
 
 
 @click.command(
-    epilog="Example:  ai-therapist extract recordings/ -w study --set extraction.min_clip_ms=2500",
+    epilog="Example:  ai-therapist extract recordings/ -w study --set extraction.clips.min_clip_ms=2500",
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @workspace_option

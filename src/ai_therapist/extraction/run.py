@@ -64,7 +64,8 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
     nothing = NoConfig()
     return (
         Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",)),
-        Stage("audio", 1, run_audio, ("recording",), ("audio",), nothing, ("av",)),
+        # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
+        Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
         Stage(
             "transcribe",
             1,
