@@ -1,60 +1,71 @@
-"""What becomes of workers whose driver is killed."""
+"""Executors hand back every task once, whatever becomes of their workers."""
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-from ai_therapist.pipeline.executors import LocalExecutor
-from ai_therapist.pipeline.stage import Job, Stage, StageConfig, Task
-from ai_therapist.store.blobs import Store
+import pytest
+from pebble import ProcessPool
 
-KEY = "0" * 64
-ROOT = Path(__file__).parents[2]
-
-
-def announce_and_wait(job: Job) -> None:
-    """Tell the process id, then take for ever."""
-    (job.work / "pid").write_text(str(os.getpid()))
-    time.sleep(600)
+from ai_therapist.pipeline.executors import Failed, InlineExecutor, LocalExecutor, Ok
+from ai_therapist.pipeline.stage import Stage, Task
+from ai_therapist.store.workspace import Workspace
+from tests.pipeline import stages as functions
+from tests.pipeline.stages import Settings
 
 
-def drive_for_ever(root: Path) -> None:
-    """What the driver process of the test does."""
-    stage = Stage("test.wait", 1, announce_and_wait, (), ("nothing",), StageConfig())
-    executor = LocalExecutor(Store(root), workers=1)
-    executor.submit(Task(stage, "one", {}, KEY))
-    executor.next(600)
+def task(workspace: Workspace, folder: Path, text: bytes) -> Task:
+    stage = Stage("test.first", 1, functions.upper, ("text",), ("upper",), Settings(marks=str(folder)))
+    inputs = {"text": workspace.store.put_bytes(text)}
+    return Task(stage, text.decode(), inputs, stage.key(inputs))
 
 
-def test_a_worker_ends_soon_after_its_driver_is_killed(tmp_path: Path) -> None:
-    call = f"from tests.pipeline.test_executors import *; drive_for_ever(Path({str(tmp_path)!r}))"
-    driver = subprocess.Popen([sys.executable, "-c", call], cwd=ROOT)
-    pid_file = tmp_path / "work" / KEY / "pid"
-    try:
-        _wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", 60)
-        worker = int(pid_file.read_text())
-        assert _is_running(worker)
-    finally:
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-    _wait_for(lambda: not _is_running(worker), 10)
-    assert not _is_running(worker)
+@pytest.fixture
+def local(workspace: Workspace) -> Iterator[LocalExecutor]:
+    executor = LocalExecutor(workspace.store, 2)
+    yield executor
+    executor.close()
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
+def finish(executor: LocalExecutor | InlineExecutor, count: int) -> dict[str, Ok | Failed]:
+    finished: dict[str, Ok | Failed] = {}
+    until = time.monotonic() + 60
+    while len(finished) < count and time.monotonic() < until:
+        result = executor.next(0.5)
+        if result is not None:
+            assert result[0].item not in finished
+            finished[result[0].item] = result[1]
+    return finished
 
 
-def _is_running(pid: int) -> bool:
-    # A zombie that its new parent has not collected yet runs no more.
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def test_nothing_comes_of_nothing(workspace: Workspace, local: LocalExecutor) -> None:
+    assert InlineExecutor(workspace.store).next(0.1) is None
+    assert local.next(0.1) is None
+
+
+def test_a_closed_inline_executor_forgets_its_queue(workspace: Workspace, tmp_path: Path) -> None:
+    executor = InlineExecutor(workspace.store)
+    executor.submit(task(workspace, tmp_path, b"a"))
+    executor.close()
+    assert executor.next(0.1) is None
+
+
+def test_workers_that_die_between_tasks_are_replaced(
+    workspace: Workspace, tmp_path: Path, local: LocalExecutor
+) -> None:
+    local.submit(task(workspace, tmp_path, b"a"))
+    assert isinstance(finish(local, 1)["a"], Ok)
+    pool = local._pool
+    assert isinstance(pool, ProcessPool)
+    for pid in list(pool._pool_manager.worker_manager.workers):
+        os.kill(pid, signal.SIGKILL)
+    for text in (b"b", b"c", b"d"):
+        local.submit(task(workspace, tmp_path, text))
+    results = finish(local, 3)
+    assert set(results) == {"b", "c", "d"}
+    lost = [outcome for outcome in results.values() if isinstance(outcome, Failed)]
+    assert all(not outcome.permanent and "died" in outcome.reason for outcome in lost)
+    local.submit(task(workspace, tmp_path, b"e"))
+    assert isinstance(finish(local, 1)["e"], Ok)

@@ -107,7 +107,8 @@ def drive(
 
     Stages are listed so that each needs only what items start with and earlier stages give. A stage whose action
     is in the store is not run again; one that fails is tried `attempts` times, then its item is quarantined with
-    the reason and stays so until it is released. Raises RequestError as soon as a stage does.
+    the reason and stays so until it is released. The executor is closed at the end. Raises RequestError as soon as a
+    stage does.
     """
     watch = observer or Unobserved()
     watch.planned([stage.name for stage in stages], len(items))

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -113,13 +114,12 @@ class LocalExecutor:
         self.capacity = workers
         self._root = store.root
         self._running: dict[Future[Ok | Failed], Task] = {}
-        # Spawned workers inherit no threads or locks of the caller.
-        self._pool = ProcessPool(
-            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
-        )
+        self._pool = _make_pool(workers)
 
     def submit(self, task: Task) -> None:
         """Send a task to the pool."""
+        if not self._pool.active:
+            self._renew_pool()
         future = self._pool.schedule(_run_in_worker, args=(self._root, task), timeout=task.stage.timeout_s)
         self._running[future] = task
 
@@ -136,11 +136,29 @@ class LocalExecutor:
             return task, Failed(f"{task.stage.name} took longer than {task.stage.timeout_s:g} s", permanent=False)
         except ProcessExpired:
             return task, Failed(f"the worker of {task.stage.name} died", permanent=False)
+        except BrokenProcessPool:
+            self._renew_pool()
+            return task, Failed(f"the workers died around {task.stage.name}", permanent=False)
+
+    def _renew_pool(self) -> None:
+        # Pebble gives a whole pool up when a worker dies between two tasks; the others' tasks are not to blame.
+        self.close()
+        self._pool = _make_pool(self.capacity)
+        tasks = list(self._running.values())
+        self._running.clear()
+        for task in tasks:
+            self.submit(task)
 
     def close(self) -> None:
         """Kill the workers."""
         self._pool.stop()
         self._pool.join()
+
+
+def _make_pool(workers: int) -> ProcessPool:
+    # Spawned workers inherit no threads or locks of the caller.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPool(max_workers=workers, context=context, initializer=_prepare_worker)
 
 
 def _prepare_worker() -> None:
