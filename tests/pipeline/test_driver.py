@@ -11,6 +11,7 @@ from ai_therapist.pipeline.driver import Item, drive
 from ai_therapist.pipeline.executors import Executor, InlineExecutor, LocalExecutor
 from ai_therapist.pipeline.stage import Stage
 from ai_therapist.store.workspace import ItemRecord, Status, Workspace
+from ai_therapist.testing import make_session, make_transcript
 from tests.pipeline import stages as functions
 from tests.pipeline.stages import Settings, stages
 
@@ -157,7 +158,7 @@ def test_records_are_found_by_id(workspace: Workspace) -> None:
     assert results[0].counts == {"turns": 8}
     utterance = workspace.store.read(results[0].artefacts["utterances"])
     assert utterance.startswith(b"[{")
-    record_id = functions.make_transcript(functions.make_session("i0")).utterances[3].id
+    record_id = make_transcript(make_session("i0")).utterances[3].id
     assert [name for _, name in workspace.index.holders(record_id)] == ["utterances"]
 
 
