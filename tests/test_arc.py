@@ -105,7 +105,7 @@ def test_a_dataset_row_leads_back_to_its_recording(arc: Arc) -> None:
     (done,) = arc.workspace.load_run("dataset", "dataset").done
     examples = decode_all(Example, arc.workspace.store.read(done.artefacts["examples"]), "examples")
     steps = trace(arc.workspace, examples[0].id)
-    sources = {digest for step in steps for digest in step.sources}
+    sources = {digest for step in steps for _, digest in step.sources}
     recording = next(
         item.artefacts["recording"]
         for item in arc.workspace.load_run("extraction", "extract").done

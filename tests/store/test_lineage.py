@@ -49,7 +49,7 @@ def test_a_row_leads_to_its_own_recording(filled: Workspace) -> None:
         (0, "test.build", "dataset"),
         (1, "test.hear", ONE),
     ]
-    assert steps[1].sources == (make_digest(ONE),)
+    assert steps[1].sources == (("recording", make_digest(ONE)),)
     assert find_record(filled, ROW)["text"] == "words"
 
 

@@ -45,7 +45,7 @@ def command(labels: bool, workspace: Path, config: Path | None, assignments: tup
 
 
 def _talk(chat: Chat, *, labels: bool) -> None:
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import out, say
 
     clip: Path | None = None
     stream = sys.stdin
@@ -65,20 +65,20 @@ def _talk(chat: Chat, *, labels: bool) -> None:
         elif word == "/clip":
             clip = _named_clip(rest)
         elif word.startswith("/"):
-            out.print(f"no command {word}; {_COMMANDS}", markup=False)
+            say(f"no command {word}; {_COMMANDS}")
         elif text:
             _show(chat.send(text, clip), labels=labels)
             clip = None
 
 
 def _named_clip(name: str) -> Path | None:
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import say
 
     path = Path(name.strip().strip("'\"")).expanduser()
     if not name.strip() or not path.is_file():
-        out.print(f"{name.strip() or 'nothing'} is no file; write  /clip PATH", markup=False)
+        say(f"{name.strip() or 'nothing'} is no file; write  /clip PATH")
         return None
-    out.print(f"{path.name} goes with your next message", markup=False)
+    say(f"{path.name} goes with your next message")
     return path
 
 
@@ -107,7 +107,7 @@ def _show_one(event: Event, *, labels: bool) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import out, say
     from ai_therapist.inference import events as kinds
     from ai_therapist.records import Label
 
@@ -119,7 +119,7 @@ def _show_one(event: Event, *, labels: bool) -> None:
         case kinds.Card():
             out.print(Panel(Text(event.text), title="help", border_style="red"))
         case kinds.ClipRefused():
-            out.print(f"the clip was not shown to the model: {event.reason}", markup=False)
+            say(f"the clip was not shown to the model: {event.reason}")
         case kinds.LabelsPredicted() if labels:
             for name in ("client_emotion", "strategy", "therapist_emotion"):
                 outcome = getattr(event, name)

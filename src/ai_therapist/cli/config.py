@@ -20,7 +20,7 @@ def command() -> None:
 @settings_options
 def show(config: Path | None, assignments: tuple[str, ...], as_json: bool, verbose: bool) -> None:
     """Print every setting with its value and its origin; credentials only as set or not set."""
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import out, say
     from ai_therapist.cli.settings import CREDENTIALS, load_dotenv, resolve
 
     load_dotenv()
@@ -35,9 +35,9 @@ def show(config: Path | None, assignments: tuple[str, ...], as_json: bool, verbo
             table = head
             out.print(f"\n\\[{head}]")
         shown = json.dumps(value, default=lambda item: sorted(item) if isinstance(item, frozenset) else str(item))
-        out.print(f"{name} = {shown}  # {origin}", markup=False)
+        say(f"{name} = {shown}  # {origin}")
         if verbose and text:
-            out.print(f"    {text}", markup=False)
+            say(f"    {text}")
     out.print("\n# credentials, from the environment or .env")
     for name in CREDENTIALS:
         out.print(f"# {name}: {'set' if os.environ.get(name) else 'not set'}")

@@ -105,13 +105,18 @@ class RunWatch:
         return True
 
 
+def say(line: str) -> None:
+    """Print one line as it is: no markup, and broken by the terminal only, so that ids and paths stay whole."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
 def print_run(run: RunRecord) -> None:
     """One line of counts for a run, then a line per item that is not done."""
     counts = {status: len(run.of_status(status)) for status in Status}
     out.print(f"{run.run}: {run.read} read, " + ", ".join(f"{number} {status}" for status, number in counts.items()))
     for item in run.items:
         if item.status is not Status.DONE:
-            out.print(f"  {item.status}: {item.name}: {item.reason}", markup=False)
+            say(f"  {item.status}: {item.name}: {item.reason}")
 
 
 def exit_code(*runs: RunRecord) -> int:

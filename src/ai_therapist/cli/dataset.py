@@ -17,12 +17,12 @@ def command(ctx: click.Context, workspace: Path, config: Path | None, assignment
     The folder holds text and labels, no media; `datasets.load_dataset` reads it.
     """
     from ai_therapist.cli.arc import Arc
-    from ai_therapist.cli.console import exit_code, out, print_run
+    from ai_therapist.cli.console import exit_code, print_run, say
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
     place = Workspace.existing(workspace)
     run = Arc(place, settings).build_dataset()
     print_run(run)
-    out.print(f"Dataset: {place.dataset}", markup=False)
+    say(f"Dataset: {place.dataset}")
     ctx.exit(exit_code(run))

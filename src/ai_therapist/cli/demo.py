@@ -43,7 +43,7 @@ def command(
     Needs no key and no download. A second run finds everything in the store and does nothing twice.
     """
     from ai_therapist.cli.arc import Arc
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import out, say
     from ai_therapist.store.workspace import Status, Workspace
 
     settings = load_settings(config, assignments)
@@ -57,9 +57,9 @@ def command(
     surprises = {item.name for run in runs for item in run.items if item.status is not Status.DONE} - _BROKEN_ON_PURPOSE
     for run in runs:
         for item in run.of_status(Status.QUARANTINED):
-            out.print(f"quarantined by {run.run}: {item.name}: {item.reason}", markup=False)
-    out.print(f"Talk to the model:  ai-therapist chat -w {workspace}", markup=False)
-    out.print(f"Report: {place.report_html}", markup=False)
+            say(f"quarantined by {run.run}: {item.name}: {item.reason}")
+    say(f"Talk to the model:  ai-therapist chat -w {workspace}")
+    say(f"Report: {place.report_html}")
     ctx.exit(3 if surprises else 0)
 
 

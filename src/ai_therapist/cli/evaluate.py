@@ -21,12 +21,12 @@ def command(
 ) -> None:
     """Measure the tuned model beside its baselines on the held-out split; write report.json and report.html."""
     from ai_therapist.cli.arc import Arc
-    from ai_therapist.cli.console import exit_code, out, print_run
+    from ai_therapist.cli.console import exit_code, print_run, say
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
     place = Workspace.existing(workspace)
     run = Arc(place, settings).evaluate(gold)
     print_run(run)
-    out.print(f"Report: {place.report_html}", markup=False)
+    say(f"Report: {place.report_html}")
     ctx.exit(exit_code(run))

@@ -18,7 +18,7 @@ def command(record_id: str, workspace: Path, content: bool) -> None:
     """Trace the record ID (ses_, utt_, clp_, ann_ or exm_ …) back to the recording it came from."""
     import json
 
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import say
     from ai_therapist.errors import RequestError
     from ai_therapist.records.ids import is_record_id
     from ai_therapist.store.lineage import find_record, trace
@@ -29,15 +29,14 @@ def command(record_id: str, workspace: Path, content: bool) -> None:
     place = Workspace.existing(workspace)
     record = find_record(place, record_id)
     shown = {key: value for key, value in record.items() if content or key not in _HIDDEN}
-    out.print(json.dumps(shown, indent=2, ensure_ascii=False), markup=False)
+    say(json.dumps(shown, indent=2, ensure_ascii=False))
     for step in trace(place, record_id):
         action = step.action
         tools = ", ".join(f"{name} {version}" for name, version in action.tools.items())
         indent = "  " * step.depth
-        out.print(
+        say(
             f"{indent}{action.stage} v{action.version} of {action.item} gave {step.output!r}"
-            f" (action {action.key[:12]}{'; ' + tools if tools else ''})",
-            markup=False,
+            f" (action {action.key[:12]}{'; ' + tools if tools else ''})"
         )
-        for digest in step.sources:
-            out.print(f"{indent}  from outside: sha256 {digest}", markup=False)
+        for name, digest in step.sources:
+            say(f"{indent}  {name!r} came from outside: sha256 {digest}")

@@ -15,7 +15,7 @@ RUNS = ("extraction", "annotation", "dataset", "finetuning", "evaluation")
 @workspace_option
 def command(workspace: Path, release: bool) -> None:
     """Show what every stage did with its items, and why some are not done."""
-    from ai_therapist.cli.console import out, table
+    from ai_therapist.cli.console import out, say, table
     from ai_therapist.store.workspace import Status, Workspace
 
     place = Workspace.existing(workspace)
@@ -34,7 +34,7 @@ def command(workspace: Path, release: bool) -> None:
         ]
     out.print(table(f"Workspace {workspace}", ["stage", "read", *Status], rows))
     for line in problems:
-        out.print(line, markup=False)
+        say(line)
     quarantined = list(place.store.quarantines())
     if release:
         for record in quarantined:

@@ -11,7 +11,7 @@ from ai_therapist.cli.options import workspace_option
 @workspace_option
 def command(workspace: Path) -> None:
     """Re-hash every blob and check that every finished action still has its outputs. Exit code 1 on a fault."""
-    from ai_therapist.cli.console import out
+    from ai_therapist.cli.console import out, say
     from ai_therapist.errors import StoreError
     from ai_therapist.store.workspace import Workspace
 
@@ -19,7 +19,7 @@ def command(workspace: Path) -> None:
     faults = 0
     for line in store.verify():
         faults += 1
-        out.print(line, markup=False)
+        say(line)
     actions = sum(1 for _ in store.actions())
     if faults:
         raise StoreError(f"{faults} faults in {workspace}")

@@ -21,8 +21,8 @@ class Step:
     """0 for the action that gave the record itself."""
     action: ActionRecord
     output: str
-    sources: tuple[str, ...]
-    """Digests that no action gave: what came in from outside."""
+    sources: tuple[tuple[str, str], ...]
+    """Name and digest of each input that no action gave: what came in from outside."""
 
 
 def find_record(workspace: Workspace, record_id: str) -> dict[str, object]:
@@ -37,7 +37,7 @@ def find_record(workspace: Workspace, record_id: str) -> dict[str, object]:
 
 
 def trace(workspace: Workspace, record_id: str) -> list[Step]:
-    """The actions behind a record, nearest first, each once.
+    """The actions behind a record, each once, every one followed by those whose outputs it read.
 
     Inputs that belong to another session are left out, so that the row of a dataset leads to its own recording.
     Raises MissingInput where no action gave a record of this id.
@@ -49,29 +49,27 @@ def trace(workspace: Workspace, record_id: str) -> list[Step]:
         session = _action(workspace, key).item
     steps: list[Step] = []
     seen: set[str] = set()
-    queue = [(0, key, name)]
-    while queue:
-        depth, key, name = queue.pop(0)
+    stack = [(0, key, name)]
+    while stack:
+        depth, key, name = stack.pop()
         if key in seen:
             continue
         seen.add(key)
         action = _action(workspace, key)
-        sources = []
-        for digest in _inputs_of(action, session):
-            producers = workspace.index.producers(digest)
-            queue += [(depth + 1, *producer) for producer in producers[:1]]
-            if not producers:
-                sources.append(digest)
-        steps.append(Step(depth, action, name, tuple(sources)))
+        inputs = _inputs_of(action, session)
+        producers = {digest: workspace.index.producers(digest) for digest in inputs.values()}
+        stack += [(depth + 1, *found[0]) for found in reversed(producers.values()) if found]
+        sources = tuple((source, digest) for source, digest in inputs.items() if not producers[digest])
+        steps.append(Step(depth, action, name, sources))
     return steps
 
 
-def _inputs_of(action: ActionRecord, session: object) -> list[str]:
-    return [
-        digest
+def _inputs_of(action: ActionRecord, session: object) -> dict[str, str]:
+    return {
+        name: digest
         for name, digest in action.inputs.items()
         if (owner := _SESSION.search(name)) is None or owner.group() == session
-    ]
+    }
 
 
 def _holder(workspace: Workspace, record_id: str) -> tuple[str, str]:
