@@ -104,9 +104,20 @@ def consent_of(scene: scenes.Scene) -> dict[str, Any]:
         "group": scene.group,
         "consent": {
             "basis": "fictional_role_play",
-            "permitted_uses": ["transcribe", "annotate", "train", "publish"],
+            "permitted_uses": [
+                "transcribe",
+                "annotate",
+                "annotate_cloud",
+                "emotion_from_media",
+                "train",
+                "publish",
+            ],
             "evidence": "Invented dialogue, synthetic voices and drawn faces: no real person was recorded.",
             "recorded_on": RECORDED_ON,
+            "expires_on": None,
+            "revocation_contact": None,
+            "subject": "role_play",
+            "adults_only": True,
         },
     }
 

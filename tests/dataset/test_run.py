@@ -8,9 +8,9 @@ import pytest
 
 from ai_therapist.dataset.build import SessionParts
 from ai_therapist.dataset.config import DatasetConfig
-from ai_therapist.dataset.read import dataset_item, read_examples
+from ai_therapist.dataset.read import dataset_item, read_examples, read_training_examples
 from ai_therapist.dataset.run import build_dataset
-from ai_therapist.errors import MissingInput
+from ai_therapist.errors import MissingInput, NotPermitted
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.records import Split, Use
@@ -115,3 +115,27 @@ def test_a_split_that_vanished_leaves_no_file(tmp_path: Path) -> None:
 
 def _split(workspace: Workspace, session: str) -> Split:
     return next(example.split for example in read_examples(workspace) if example.session == session)
+
+
+def test_permission_to_train_is_asked_again_before_training(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first, second, third = _sessions(1, 2, 3)
+    save_annotated(workspace, [first, second, third])
+    _run(workspace)
+    assert read_training_examples(workspace) == read_examples(workspace)
+    save_annotated(workspace, [first, second, with_uses(third, Use.ANNOTATE)])
+    with pytest.raises(NotPermitted, match=r"s3: .*'train'"):
+        read_training_examples(workspace)
+    save_annotated(workspace, [first, second])
+    with pytest.raises(MissingInput, match=third.session.id):
+        read_training_examples(workspace)
+
+
+def test_clips_of_a_session_stay_out_where_faces_and_voices_may_not_be_read(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    words_only = with_uses(_sessions(1)[0], Use.TRAIN)
+    save_annotated(workspace, [words_only, *_sessions(2)])
+    _run(workspace)
+    examples = read_examples(workspace)
+    assert {example.session for example in examples if example.clip is None} == {words_only.session.id}
+    assert _summary(workspace)["notes"]["session_without_clips_emotion_from_media_not_permitted"] == 1

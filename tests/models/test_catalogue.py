@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
-from ai_therapist.models.catalogue import open_model
+from ai_therapist.models.catalogue import KINDS, open_model, sends_away
 
 
 def test_the_embedded_classifier_opens_by_name() -> None:
@@ -59,3 +60,10 @@ def test_naming_a_model_loads_nothing_heavy() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_kind_says_whether_it_sends_what_it_is_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(kind.sends_away for name, kind in KINDS.items() if name in {"embedded", "scripted", "tuned"})
+    monkeypatch.setitem(KINDS, "elsewhere", replace(KINDS["scripted"], sends_away=True))
+    assert sends_away("elsewhere:model")
+    assert not sends_away("nowhere")

@@ -235,9 +235,13 @@ def test_consent_is_recorded(name: str) -> None:
     assert record["group"]
     assert record["consent"] == {
         "basis": "fictional_role_play",
-        "permitted_uses": ["transcribe", "annotate", "train", "publish"],
+        "permitted_uses": ["transcribe", "annotate", "annotate_cloud", "emotion_from_media", "train", "publish"],
         "evidence": record["consent"]["evidence"],
         "recorded_on": "2026-11-22",
+        "expires_on": None,
+        "revocation_contact": None,
+        "subject": "role_play",
+        "adults_only": True,
     }
     assert record["consent"]["evidence"].endswith(".")
 

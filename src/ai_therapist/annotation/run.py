@@ -11,13 +11,13 @@ from ai_therapist.annotation.config import AnnotationConfig, ResolvedAnnotation
 from ai_therapist.annotation.prompt import load_prompt
 from ai_therapist.annotation.table import render_table
 from ai_therapist.errors import RequestError
-from ai_therapist.models.catalogue import AnyModel, open_model
+from ai_therapist.models.catalogue import AnyModel, open_model, sends_away
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
-from ai_therapist.privacy.consent import refusal
-from ai_therapist.records import Clip, Label, Modality, Session, Task, Transcript, Use, load_codebook
+from ai_therapist.privacy.consent import annotation_uses, first_refusal
+from ai_therapist.records import Clip, Label, Modality, Session, Task, Transcript, load_codebook
 from ai_therapist.store.codec import decode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
@@ -52,18 +52,19 @@ def annotation_stage(config: AnnotationConfig) -> Stage:
 def annotate(
     workspace: Workspace, config: AnnotationConfig, executor: Executor, observer: Observer | None = None
 ) -> RunRecord:
-    """Annotate every extracted session that permits it and show the tables below view/annotations.
+    """Annotate every extracted session that permits what the annotator needs; tables go to view/annotations.
 
     Sessions without the permission are skipped with the reason. Raises MissingInput before the first extraction, and
     what `annotation_stage` raises, before any work.
     """
     extracted = workspace.load_run("extraction", "extract").done
     stage = annotation_stage(config)
+    needed = annotation_uses(watches="clips" in stage.needs, leaves=sends_away(config.annotator))
     skipped: dict[str, ItemRecord] = {}
     items = []
     for before in extracted:
         session = decode(Session, workspace.store.read(before.artefacts["session"]), f"session of {before.name}")
-        reason = refusal(session.consent, Use.ANNOTATE)
+        reason = first_refusal(session.consent, needed)
         if reason is None:
             items.append(Item(before.item, before.name, before.artefacts))
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ai_therapist.dataset.config import DatasetConfig
@@ -25,6 +25,7 @@ from ai_therapist.records import (
     Task,
     Transcript,
     Turn,
+    Use,
     Utterance,
     load_codebook,
 )
@@ -108,6 +109,10 @@ def build_examples(parts: SessionParts, split: Split, config: DatasetConfig) -> 
     of its context. Raises InvalidRecord for a label that the codebook does not hold.
     """
     talk, notes = _talk_of(parts)
+    # Learning emotions from face and voice needs its own permission; words alone do not.
+    if parts.clips and not parts.session.consent.allows(Use.EMOTION_FROM_MEDIA):
+        parts = replace(parts, clips=())
+        notes["session_without_clips_emotion_from_media_not_permitted"] += 1
     dropped: Counter[Drop] = Counter()
     therapist_turns = sum(turn.role is Role.THERAPIST for turn in talk)
     if config.backchannels == "merge":

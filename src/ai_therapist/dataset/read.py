@@ -1,8 +1,9 @@
 """Plain readers of what the dataset run left in the store."""
 
 from ai_therapist.errors import MissingInput
-from ai_therapist.records import Example
-from ai_therapist.store.codec import decode_all
+from ai_therapist.privacy.consent import require
+from ai_therapist.records import Example, Session, Use
+from ai_therapist.store.codec import decode, decode_all
 from ai_therapist.store.workspace import ItemRecord, Workspace
 
 RUN = "dataset"
@@ -26,3 +27,20 @@ def read_examples(workspace: Workspace) -> tuple[Example, ...]:
     """All examples of the dataset, in its order. Raises MissingInput as `dataset_item` does."""
     digest = dataset_item(workspace).artefacts["examples"]
     return decode_all(Example, workspace.store.read(digest), "examples of the dataset")
+
+
+def read_training_examples(workspace: Workspace) -> tuple[Example, ...]:
+    """All examples, once every session behind them is found to permit training today.
+
+    Raises NotPermitted that names the first session whose permission ended since the dataset was made, and
+    MissingInput as `read_examples` does, or where the dataset holds a session that is not annotated any more.
+    """
+    examples = read_examples(workspace)
+    annotated = {item.item: item for item in workspace.load_run("annotation", "annotate").items}
+    for session_id in sorted({example.session for example in examples}):
+        digest = annotated[session_id].artefacts.get("session") if session_id in annotated else None
+        if digest is None:
+            raise MissingInput(f"{session_id} is in the dataset but not annotated: run  ai-therapist dataset  again")
+        session = decode(Session, workspace.store.read(digest), f"session {session_id}")
+        require(session.name, session.consent, Use.TRAIN)
+    return examples

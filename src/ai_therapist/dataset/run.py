@@ -34,7 +34,7 @@ def dataset_stage(config: DatasetConfig) -> Stage:
     """The stage that makes the whole dataset of one item, which carries the artefacts of all sessions."""
     return Stage(
         name="dataset",
-        version=1,
+        version=2,
         run=make_dataset,
         needs=(*(f"{part}/*" for part in _PARTS), "splits"),
         gives=("examples", "summary", "dataset"),

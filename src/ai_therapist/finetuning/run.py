@@ -6,7 +6,7 @@ import importlib.util
 import json
 from typing import cast
 
-from ai_therapist.dataset.read import dataset_item, read_examples
+from ai_therapist.dataset.read import dataset_item, read_training_examples
 from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.finetuning.config import BaseConfig, FinetuningConfig
 from ai_therapist.pipeline.driver import Item, Observer, drive
@@ -59,12 +59,13 @@ def finetune(
 ) -> RunRecord:
     """Tune the base on the examples of split train; a run that was stopped goes on from its last checkpoint.
 
-    Raises MissingInput where there is no dataset or no example to train on, MissingExtra where a library is missing.
+    Raises MissingInput where there is no dataset or no example to train on, NotPermitted where a session's permission
+    to train has ended, MissingExtra where a library is missing.
     """
     for package in ("torch", "transformers", "peft"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("fine-tuning", package, "train")
-    examples = read_examples(workspace)
+    examples = read_training_examples(workspace)
     if not any(example.split is Split.TRAIN for example in examples):
         raise MissingInput(f"{workspace.root}: the dataset has no example in split 'train'")
     digests = sorted({e.clip_sha256 for e in examples if e.clip_sha256 is not None and e.split is not Split.TEST})

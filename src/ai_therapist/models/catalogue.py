@@ -24,6 +24,14 @@ class Kind:
     where: str | None
     summary: str
     open: Callable[[str], AnyModel]
+    sends_away: bool = False
+    """Whether what it is shown goes to another computer, which needs a permission of its own."""
+
+
+def sends_away(spec: str) -> bool:
+    """Whether the model that `spec` names runs on another computer; False for a kind that does not exist."""
+    kind = KINDS.get(spec.partition(":")[0])
+    return kind is not None and kind.sends_away
 
 
 def open_model(spec: str) -> AnyModel:

@@ -26,6 +26,7 @@ from ai_therapist.records.session import (
     Session,
     SourceRecord,
     Speaker,
+    Subject,
     Use,
     VideoStream,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "SourceRecord",
     "Speaker",
     "Split",
+    "Subject",
     "Task",
     "TimeSpan",
     "Transcript",

@@ -75,18 +75,43 @@ class Use(StrEnum):
 
     TRANSCRIBE = "transcribe"
     ANNOTATE = "annotate"
+    ANNOTATE_CLOUD = "annotate_cloud"
+    """Sending what was said to an annotator on somebody else's computer: a transfer of personal data."""
+    EMOTION_FROM_MEDIA = "emotion_from_media"
+    """Inferring emotion from face or voice, which the law treats apart from inferring it from words."""
     TRAIN = "train"
     PUBLISH = "publish"
 
 
+class Subject(StrEnum):
+    """Who speaks as the client."""
+
+    ROLE_PLAY = "role_play"
+    REAL_CLIENT = "real_client"
+
+
+_PERSONAL_BASES = frozenset({Basis.OWN_SIGNED_CONSENT, Basis.WRITTEN_PERMISSION})
+"""Grounds that a person gave for this recording; a licence on the open web is none."""
+
+
 class Consent(Record):
-    """The rights record of a session."""
+    """The rights record of a session. One that leaves a question open, or is refused in law, cannot be made."""
 
     basis: Basis
     permitted_uses: frozenset[Use]
     evidence: Annotated[str, Field(min_length=1)]
     """Where the permission can be checked: a document, a licence page, a statement."""
     recorded_on: date
+    expires_on: date | None = None
+    """Last day on which the permission holds; None where it has no end."""
+    revocation_contact: Annotated[str, Field(min_length=1)] | None = None
+    """Where the people recorded can take the permission back; a real client always needs one."""
+    revoked_on: date | None = None
+    """The day the permission was taken back; nothing may be done from then on."""
+    subject: Subject | None = None
+    """Only a fictional role-play, in which nobody real speaks, may leave it open."""
+    adults_only: bool | None = None
+    """Whether everyone recorded was of age; only a fictional role-play may leave it open."""
 
     @field_validator("permitted_uses")
     @classmethod
@@ -95,8 +120,30 @@ class Consent(Record):
             raise ValueError("permitted_uses is empty")
         return uses
 
+    @field_validator("evidence", "revocation_contact")
+    @classmethod
+    def _says_something(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("it is blank")
+        return text
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.basis is not Basis.FICTIONAL_ROLE_PLAY and None in (self.subject, self.adults_only):
+            raise ValueError("subject and adults_only must be said for this basis")
+        if self.adults_only is False:
+            raise ValueError("recordings of minors are not accepted")
+        if self.expires_on is not None and self.expires_on < self.recorded_on:
+            raise ValueError("expires_on lies before recorded_on")
+        if self.subject is Subject.REAL_CLIENT:
+            if self.basis not in _PERSONAL_BASES:
+                raise ValueError("a real client needs a signed consent or a written permission, not a public licence")
+            if self.revocation_contact is None:
+                raise ValueError("a real client needs a revocation_contact")
+        return self
+
     def allows(self, use: Use) -> bool:
-        """Whether `use` is permitted."""
+        """Whether `use` is among the permitted ones, whatever the day."""
         return use in self.permitted_uses
 
 

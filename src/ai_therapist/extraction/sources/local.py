@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ai_therapist.errors import InvalidRecord, MissingInput
+from ai_therapist.privacy.consent import refusal
 from ai_therapist.records import Consent, SourceRecord, Use
 from ai_therapist.records.base import Record
 from ai_therapist.store.codec import decode
@@ -104,6 +105,7 @@ def _rights(path: Path, home: Path) -> RightsFile | str:
         rights = decode(RightsFile, beside.read_bytes(), beside.name)
     except InvalidRecord as error:
         return f"{error}: correct it as docs/extraction.md shows"
-    if not rights.consent.allows(Use.TRANSCRIBE):
-        return f"{beside.name} does not permit 'transcribe': extend permitted_uses only if the people agreed to it"
+    reason = refusal(rights.consent, Use.TRANSCRIBE)
+    if reason is not None:
+        return f"{path.name}: {reason}: change {beside.name} only if the people agreed to it"
     return rights
