@@ -39,7 +39,7 @@ class Count:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speech, sound alone, no sound, a broken file, and a recording without permission."""
-    folder = make_excerpts(tmp_path_factory.mktemp("run") / "sessions", 11, "exams")
+    folder = make_excerpts(tmp_path_factory.mktemp("run") / "sessions", 6, "exams")
     shutil.copy(SAMPLES / "truncated.mp4", folder)
     shutil.copy(SAMPLES / "truncated.consent.json", folder)
     make_recording(folder / "silent.mp4", RecordingSpec(tone_hz=None))

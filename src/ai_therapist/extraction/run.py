@@ -68,7 +68,7 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
         Stage(
             "transcribe",
-            1,
+            2,
             run_transcribe,
             ("media", "audio"),
             ("transcript",),
@@ -79,7 +79,7 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         Stage("roles", 1, run_roles, ("source", "media", "transcript"), ("session",), config.roles),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
-        Stage("standardise", 1, run_standardise, ("recording", "media", "starts"), ("video",), nothing, ("av",), 7200),
+        Stage("standardise", 2, run_standardise, ("recording", "media", "starts"), ("video",), nothing, ("av",), 7200),
         # A pattern, since a recording without picture has no "video".
         Stage("cut", 1, run_cut, ("utterances", "video*"), ("clips", "clip/*"), config.clips, ("av",)),
         Stage("present", 1, run_present, ("session", "utterances", "clips"), ("readable/*",), nothing),

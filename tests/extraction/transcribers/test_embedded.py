@@ -17,7 +17,7 @@ from ai_therapist.testing import make_session
 from tests.extraction.excerpts import SAMPLES
 
 SESSION = make_session().id
-SECONDS = 11
+SECONDS = 10
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def transcribe(samples: NDArray[np.float32], session: str, config: TranscribeCon
     speech = find_speech(samples, config.min_silence_ms, config.speech_pad_ms)
     stretches = _joined(tell_apart(samples, speech, config.speakers), config)
     heard = [
-        (stretch, _words(samples, stretch.span, _quiet_around(stretches, place, len(samples))))
+        (stretch, _words(samples, _with_margins(stretches, place, len(samples))))
         for place, stretch in enumerate(stretches)
     ]
     spoken = [(stretch.voice, words) for stretch, words in heard if words]
@@ -75,7 +75,7 @@ def _joined(stretches: list[Voiced], config: TranscribeConfig) -> list[Voiced]:
     return joined
 
 
-def _quiet_around(stretches: list[Voiced], place: int, samples: int) -> TimeSpan:
+def _with_margins(stretches: list[Voiced], place: int, samples: int) -> TimeSpan:
     """The stretch with its margins, which never reach into a neighbour."""
     span = stretches[place].span
     before = stretches[place - 1].span.end_ms if place else 0
@@ -86,11 +86,13 @@ def _quiet_around(stretches: list[Voiced], place: int, samples: int) -> TimeSpan
     )
 
 
-def _words(samples: NDArray[np.float32], stretch: TimeSpan, heard: TimeSpan) -> tuple[Word, ...]:
+def _words(samples: NDArray[np.float32], heard: TimeSpan) -> tuple[Word, ...]:
     """The words that PocketSphinx hears in `heard`, with times in the session."""
     decoder = _decoder()
     part = heard.samples(SPEECH_RATE_HZ)
     sound = (samples[part.start : part.stop] * 32768).astype("<i2").tobytes()
+    # The front end carries its normalisation over from what it heard before, so results would depend on order.
+    decoder.reinit_feat()
     decoder.start_utt()
     decoder.process_raw(sound, full_utt=True)
     decoder.end_utt()
@@ -116,5 +118,4 @@ def _decoder() -> Decoder:
         from pocketsphinx import Decoder
     except ImportError:
         raise MissingExtra("transcription", "pocketsphinx", "speech") from None
-    # Batch normalisation: the live kind carries over from what was heard before, so results would depend on order.
     return Decoder(samprate=SPEECH_RATE_HZ, loglevel="FATAL", cmn="batch", maxhmmpf=3000)
