@@ -21,6 +21,8 @@ def test_the_settings_reach_the_model() -> None:
     config = base_config(BaseConfig(vocabulary_size=640, num_frames=4, tokens_per_clip=8, audio_tokens_per_clip=4))
     assert (config.text.vocab_size, config.num_frames, config.num_video_tokens()) == (640, 4, 8)
     assert config.num_audio_tokens(500) == 4
+    deviations = [random_base(BaseConfig(initializer_range=size)).lm_head.weight.std().item() for size in (0.02, 0.08)]
+    assert deviations == pytest.approx([0.02, 0.08], rel=0.05)
     assert SPECIAL_TOKENS[config.video_token_id or 0] == "<video>"
 
 

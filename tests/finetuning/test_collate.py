@@ -29,6 +29,10 @@ def _encode(tokenizer: PreTrainedTokenizerFast, place: int = -1, max_tokens: int
     return encoded
 
 
+def _text(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids))
+
+
 @pytest.mark.parametrize("place", range(len(EXAMPLES)))
 def test_supervised_tokens_are_the_answer_and_its_end_token_exactly(
     tokenizer: PreTrainedTokenizerFast, place: int
@@ -54,7 +58,7 @@ def test_the_sequence_is_the_chat_template_of_the_whole_conversation(tokenizer: 
 
 def test_an_answer_in_the_context_is_not_learned_again(tokenizer: PreTrainedTokenizerFast) -> None:
     encoded = _encode(tokenizer)
-    text = tokenizer.decode([i for i, label in zip(encoded.input_ids, encoded.labels, strict=True) if label == IGNORED])
+    text = _text(tokenizer, [i for i, label in zip(encoded.input_ids, encoded.labels, strict=True) if label == IGNORED])
     assert text.count("<|im_start|>assistant") == 1 + sum(turn.role == "therapist" for turn in EXAMPLES[-1].context)
     assert "Strategy: Restatement" not in text.split("one of")[-1]
 
@@ -63,7 +67,7 @@ def test_a_missing_label_is_not_in_what_is_learned(tokenizer: PreTrainedTokenize
     labels = Labels(client_emotion=None, strategy="Approval", therapist_emotion=None)
     encoded = encode_example(EXAMPLES[0].model_copy(update={"labels": labels}), tokenizer, FEATURES, 4096)
     assert encoded is not None
-    learned = tokenizer.decode([label for label in encoded.labels if label != IGNORED])
+    learned = _text(tokenizer, [label for label in encoded.labels if label != IGNORED])
     assert learned.startswith("Strategy: Approval\nReply: ")
 
 

@@ -61,7 +61,7 @@ def test_the_loss_falls_and_the_account_says_how(tuned: Tuned) -> None:
     first, last = account["loss_first"], account["loss_last"]
     assert isinstance(first, float)
     assert isinstance(last, float)
-    assert first == pytest.approx(torch.log(torch.tensor(1024.0)).item(), abs=0.3)
+    assert first > torch.log(torch.tensor(1024.0)).item()
     assert last < 0.6 * first
     assert [point.step for point in tuned.curve] == list(range(1, 10))
 

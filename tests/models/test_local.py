@@ -120,7 +120,7 @@ def test_picture_and_sound_of_a_clip_are_both_shown(model: TunedModel, tmp_path:
     ]
     muted = model.score(_shown(VideoPart(path=str(clip), sound=False)), LABELS)
     assert len({tuple(one.values()) for one in scores}) == 4
-    assert muted == pytest.approx(scores[2], rel=1e-3)
+    assert muted == pytest.approx(scores[2], rel=1e-2)
 
 
 def test_a_clip_that_replaces_another_under_its_name_is_looked_at(model: TunedModel, tmp_path: Path) -> None:

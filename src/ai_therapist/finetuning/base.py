@@ -19,7 +19,7 @@ def base_config(config: BaseConfig) -> VideoLLaMA2Qwen2Config:
     Raises ConfigError where the token budget cannot be pooled from so many frames.
     """
     try:
-        return tiny_config(
+        made = tiny_config(
             config.vocabulary_size,
             num_frames=config.num_frames,
             tokens_per_clip=config.tokens_per_clip,
@@ -28,6 +28,10 @@ def base_config(config: BaseConfig) -> VideoLLaMA2Qwen2Config:
         )
     except ValueError as error:
         raise ConfigError(f"finetuning.base: {error}") from None
+    for part in (made, made.text, made.vision, made.audio):
+        if part is not None:
+            part.initializer_range = config.initializer_range
+    return made
 
 
 def random_base(config: BaseConfig) -> VideoLLaMA2Qwen2ForConditionalGeneration:

@@ -15,6 +15,10 @@ class BaseConfig(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 3407
     """Seed of the random weights."""
 
+    initializer_range: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """Standard deviation of the random weights: about 1 / sqrt(width), since at the 0.02 of large models the layers of
+    a tiny one add next to nothing to its embeddings, and only pairs of tokens are learned."""
+
     vocabulary_size: Annotated[int, Field(ge=320, le=100_000)] = 1024
     """Rows of the embedding; the tokenizer learns at most as many tokens, at least 320."""
 
