@@ -10,6 +10,16 @@ from ai_therapist.evaluation.metrics import Answer, Counts, confusion_by_session
 
 CLASSES = ("joy", "fear", "anger")
 NO_ANSWER = "no answer"
+FIGURES = (
+    metrics.accuracy,
+    metrics.balanced_accuracy,
+    metrics.macro_f1,
+    metrics.weighted_f1,
+    metrics.kappa,
+    metrics.mcc,
+    metrics.preference_bias,
+    metrics.abstention_rate,
+)
 
 answers = st.lists(
     st.builds(
@@ -36,7 +46,13 @@ def as_labels(rows: list[Answer]) -> tuple[list[str], list[str]]:
 @settings(deadline=None, max_examples=20)
 @given(answers)
 def test_figures_equal_scikit_learns(rows: list[Answer]) -> None:
-    from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_recall_fscore_support
+    from sklearn.metrics import (
+        accuracy_score,
+        cohen_kappa_score,
+        f1_score,
+        matthews_corrcoef,
+        precision_recall_fscore_support,
+    )
 
     counts = counted(rows)
     gold, answered = as_labels(rows)
@@ -48,6 +64,12 @@ def test_figures_equal_scikit_learns(rows: list[Answer]) -> None:
     expected = precision_recall_fscore_support(gold, answered, labels=list(CLASSES), zero_division=np.nan)
     np.testing.assert_allclose(metrics.precision(counts), expected[0])
     np.testing.assert_allclose(metrics.recall(counts), expected[1])
+    correct = [recall for recall in expected[1] if not np.isnan(recall)]
+    assert metrics.balanced_accuracy(counts) == pytest.approx(np.mean(correct))
+    if len(set(gold)) > 1 and len(set(answered)) > 1:
+        assert metrics.mcc(counts) == pytest.approx(matthews_corrcoef(gold, answered))
+    else:
+        assert np.isnan(metrics.mcc(counts))
     labels = sorted({*gold, *answered})
     if len(labels) > 1:
         assert metrics.kappa(counts) == pytest.approx(cohen_kappa_score(gold, answered, labels=labels))
@@ -74,8 +96,28 @@ def test_an_abstention_costs_as_much_as_a_wrong_answer(rows: list[Answer]) -> No
 @given(answers, answers)
 def test_a_stack_of_counts_gives_the_figures_of_each(one: list[Answer], other: list[Answer]) -> None:
     stack = np.stack([counted(one), counted(other)])
-    for figure in (metrics.accuracy, metrics.macro_f1, metrics.weighted_f1, metrics.kappa, metrics.abstention_rate):
-        np.testing.assert_allclose(figure(stack), [figure(stack[0]), figure(stack[1])])
+    for figure in FIGURES:
+        np.testing.assert_allclose(figure(stack), [figure(stack[0]), figure(stack[1])], atol=1e-6)
+
+
+def test_preference_bias_equals_a_plain_loop() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 40, (5, 6)).astype(np.float64)
+    strengths = [1.0] * 5
+    for _ in range(20):
+        for own in range(5):
+            won = sum(counts[j, own] * strengths[j] / (strengths[own] + strengths[j]) for j in range(5))
+            lost = sum(counts[own, j] / (strengths[own] + strengths[j]) for j in range(5))
+            strengths[own] = won / lost
+    scaled = np.array(strengths) / np.mean(strengths)
+    assert metrics.preference_bias(counts) == pytest.approx(scaled.std(), abs=1e-5)
+
+
+def test_a_system_that_prefers_nothing_has_no_preference_bias() -> None:
+    even = np.full((3, 4), 5.0)
+    assert metrics.preference_bias(even) == pytest.approx(0, abs=1e-6)
+    always_first = np.array([[5, 0, 0, 0], [5, 0, 0, 0], [5, 0, 0, 0]], dtype=np.float64)
+    assert metrics.preference_bias(always_first) == pytest.approx(np.std([3, 0, 0]), abs=1e-5)
 
 
 def test_a_label_outside_the_classes_counts_as_no_answer() -> None:
@@ -93,5 +135,5 @@ def test_a_gold_label_outside_the_classes_is_refused() -> None:
 
 def test_figures_of_nothing_are_undefined_and_not_zero() -> None:
     nothing = np.zeros((3, 4))
-    for figure in (metrics.accuracy, metrics.macro_f1, metrics.weighted_f1, metrics.kappa, metrics.abstention_rate):
+    for figure in FIGURES:
         assert np.isnan(figure(nothing))

@@ -17,6 +17,8 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK_DRAWS = 4_000_000
 """Draws held in memory at once: 32 MB."""
+_BLOCK_ROWS = 500
+"""Resamples whose counts are held at once."""
 _SHARE_DEFINED = 0.95
 """An interval is given where at least this share of the resamples has a defined figure."""
 
@@ -56,13 +58,21 @@ def _score(value: float, drawn: list[NDArray[np.float64]], n: int) -> Scored | U
 
 def _resampled(counts: NDArray[np.float64], resampling: Resampling) -> Iterator[NDArray[np.float64]]:
     """Counts of resamples, block by block: as many sessions as there are, drawn with replacement, added up."""
-    sessions = len(counts)
+    flat = counts.reshape(len(counts), -1)
+    for weights in session_weights(len(counts), resampling):
+        # Blocks that fit the cache: the statistics pass over their counts many times.
+        for start in range(0, len(weights), _BLOCK_ROWS):
+            block = weights[start : start + _BLOCK_ROWS] @ flat
+            yield block.reshape(len(block), *counts.shape[1:])
+
+
+def session_weights(sessions: int, resampling: Resampling) -> Iterator[NDArray[np.float64]]:
+    """How often each resample draws each session, shape (resamples of a block, sessions); seeded."""
     rng = np.random.default_rng(resampling.seed)
-    flat = counts.reshape(sessions, -1)
     per_block = max(1, _BLOCK_DRAWS // sessions)
     for start in range(0, resampling.resamples, per_block):
         rows = min(per_block, resampling.resamples - start)
         draws = rng.integers(0, sessions, size=(rows, sessions))
         draws += sessions * np.arange(rows)[:, None]
         weights = np.bincount(draws.ravel(), minlength=rows * sessions).reshape(rows, sessions)
-        yield (weights.astype(np.float64) @ flat).reshape(rows, *counts.shape[1:])
+        yield weights.astype(np.float64)

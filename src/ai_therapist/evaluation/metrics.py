@@ -55,6 +55,12 @@ def accuracy(counts: Counts) -> Figures:
     return ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
 
 
+def balanced_accuracy(counts: Counts) -> Figures:
+    """Mean recall over the classes that gold contains."""
+    present = _gold(counts) > 0
+    return ratio(np.where(present, np.nan_to_num(recall(counts)), 0).sum(-1), present.sum(-1))
+
+
 def abstention_rate(counts: Counts) -> Figures:
     """Share of items without a readable answer."""
     return ratio(counts[..., -1].sum(-1), counts.sum((-2, -1)))
@@ -99,6 +105,54 @@ def kappa(counts: Counts) -> Figures:
     observed = ratio(_hits(counts).sum(-1), total)
     chance = ratio((_gold(counts) * _given(counts)).sum(-1), total**2)
     return ratio(observed - chance, 1 - chance)
+
+
+def mcc(counts: Counts) -> Figures:
+    """Matthews correlation of K classes (Gorodkin 2004), as scikit-learn computes it.
+
+    "No answer" is a category of its own that gold never has. NaN where gold or the answers are of one category.
+    """
+    total = counts.sum((-2, -1))
+    given = np.einsum("...ij->...j", counts)
+    covariance = total * _hits(counts).sum(-1) - (_gold(counts) * given[..., :-1]).sum(-1)
+    spread = (total**2 - (_gold(counts) ** 2).sum(-1)) * (total**2 - (given**2).sum(-1))
+    return ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
+def preference_bias(counts: Counts) -> Figures:
+    """How unevenly a system prefers some classes over others whatever gold says; 0 is even, less is better.
+
+    Bradley-Terry strengths over the confusion matrix (Kang et al. 2024, as EmoDynamiX prints it): an item of class j
+    that was given class i is a win of i over j. At most twenty sweeps of Newman's iteration from equal strengths,
+    scaled to a mean of 1; the figure is their standard deviation. Only classes that gold contains take part.
+    """
+    size = counts.shape[-2]
+    wins = np.ascontiguousarray(np.moveaxis(counts[..., :size], (-2, -1), (1, 0)), dtype=np.float64)
+    present = wins.sum(0) > 0
+    strength = np.where(present, 1.0, 0.0)
+    lost_to = np.ascontiguousarray(wins.swapaxes(0, 1))
+    for _ in range(_SWEEPS):
+        before = strength.copy()
+        for own in range(size):
+            share = strength + (strength[own] + _NEVER_ZERO)
+            np.reciprocal(share, out=share)
+            lost = np.einsum("j...,j...->...", lost_to[own], share)
+            share *= strength
+            won = np.einsum("j...,j...->...", wins[own], share)
+            strength[own] = np.divide(won, lost, out=np.zeros_like(won), where=present[own] & (lost > 0))
+        if np.abs(strength - before).max() < _SETTLED:
+            break
+    classes = present.sum(0)
+    scaled = strength * np.nan_to_num(ratio(classes.astype(np.float64), strength.sum(0)))
+    deviation = np.where(present, (scaled - 1) ** 2, 0).sum(0)
+    bias = np.sqrt(ratio(deviation, np.asarray(classes, dtype=np.float64)))
+    return np.where(strength.sum(0) > 0, bias, np.nan)
+
+
+_SWEEPS = 20
+_NEVER_ZERO = 1e-6
+_SETTLED = 1e-7
+"""Change of a strength in a sweep below which further sweeps move no printed digit."""
 
 
 def _gold(counts: Counts) -> Figures:

@@ -34,6 +34,18 @@ _PREDICTED = {
     "strategy": "Therapist strategy",
     "therapist_emotion": "Therapist emotion",
 }
+_FIGURES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "kappa": "κ",
+    "mcc": "MCC",
+    "preference_bias": "Preference bias",
+    "abstention_rate": "No answer",
+    "ece": "Calibration error",
+    "brier": "Brier",
+}
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
 
 
@@ -92,6 +104,7 @@ def render_page(report: Report, evidence: Evidence) -> str:
             for task, found in ((Task.EMOTION, report.emotion), (Task.STRATEGY, report.strategy))
         ],
         predicted=_PREDICTED,
+        figures=_FIGURES,
         panels={task: _panels(report, task) for task in _PREDICTED},
         matrices={
             (system, task): _matrix(

@@ -21,7 +21,7 @@ from ai_therapist.evaluation.metrics import Answer, ratio
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.scores import LabelScores, score_labels, shown
 from ai_therapist.evaluation.word_errors import WordErrors
-from ai_therapist.records import Split, Task, load_codebook
+from ai_therapist.records import Label, Split, Task, load_codebook
 from ai_therapist.records.base import Record
 from ai_therapist.records.score import Score, Unscored
 from ai_therapist.store.workspace import RunRecord, Status
@@ -182,12 +182,11 @@ def score_system(predictions: Sequence[Prediction], resampling: Resampling) -> d
     """Scores per labelled field. Examples whose own annotator abstained have no gold label and cannot be scored."""
     scores = {}
     for field in LABEL_FIELDS:
-        answers = [
-            Answer(each.session, each.gold, each.given)
-            for each in predictions
-            if each.field is field and each.gold is not None
-        ]
-        scores[field.name.lower()] = score_labels(answers, field.choices, resampling)
+        rows = [each for each in predictions if each.field is field]
+        known = [(Answer(each.session, each.gold, each.given), each) for each in rows if each.gold is not None]
+        probabilities = [each.outcome.probabilities if isinstance(each.outcome, Label) else None for _, each in known]
+        answers = [answer for answer, _ in known]
+        scores[field.name.lower()] = score_labels(answers, field.choices, resampling, probabilities)
     return scores
 
 

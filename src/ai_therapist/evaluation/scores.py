@@ -10,18 +10,29 @@ from pydantic import Field
 
 from ai_therapist.evaluation import metrics
 from ai_therapist.evaluation.bootstrap import Statistic, score_all
+from ai_therapist.evaluation.calibration import (
+    Probabilities,
+    brier,
+    calibration_by_session,
+    expected_calibration_error,
+)
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import Answer
 from ai_therapist.records.base import Record
 from ai_therapist.records.score import Score, Scored, Unscored
 
-_STATISTICS: dict[str, Statistic] = {
+STATISTICS: dict[str, Statistic] = {
     "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
     "macro_f1": metrics.macro_f1,
     "weighted_f1": metrics.weighted_f1,
     "kappa": metrics.kappa,
+    "mcc": metrics.mcc,
+    "preference_bias": metrics.preference_bias,
 }
-_NEEDS_TWO_CLASSES = frozenset({"macro_f1", "weighted_f1", "kappa"})
+"""Every figure that follows from confusion counts, by its key in a report."""
+_CALIBRATION: dict[str, Statistic] = {"ece": expected_calibration_error, "brier": brier}
+_NEEDS_TWO_CLASSES = frozenset(STATISTICS) - {"accuracy"}
 
 
 class ClassScore(Record):
@@ -39,10 +50,17 @@ class LabelScores(Record):
     """Figures of one set of answers over one set of classes."""
 
     accuracy: Score
+    balanced_accuracy: Score
     macro_f1: Score
     weighted_f1: Score
     kappa: Score
+    mcc: Score
+    preference_bias: Score
+    """Spread of Bradley-Terry strengths over the confusion matrix; less is better."""
     abstention_rate: Score
+    ece: Score
+    """Calibration error over the answers that carry probabilities, which `ece.n` counts; the same for `brier`."""
+    brier: Score
     per_class: tuple[ClassScore, ...]
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -51,37 +69,56 @@ class LabelScores(Record):
     sessions: Annotated[int, Field(ge=0)]
 
 
-def score_labels(answers: Sequence[Answer], classes: Sequence[str], resampling: Resampling) -> LabelScores:
+def score_labels(
+    answers: Sequence[Answer],
+    classes: Sequence[str],
+    resampling: Resampling,
+    probabilities: Sequence[Probabilities] | None = None,
+) -> LabelScores:
     """Score answers over `classes`. An abstention or a label outside the classes is an error, never left out.
 
-    Defined outcomes where there is nothing to say: without answers, or with a gold label outside the classes, every
-    figure is Unscored; where every answer is missing, only the abstention rate is scored; where gold has one class
-    only, the figures that compare classes are Unscored.
+    `probabilities` belong to the answers, one by one; None where a system gives none. Defined outcomes where there is
+    nothing to say: without answers, or with a gold label outside the classes, every figure is Unscored; where every
+    answer is missing, only the abstention rate is scored; where gold has one class only, the figures that compare
+    classes are Unscored; without probabilities there is no calibration.
     """
     outside = metrics.unknown_gold(answers, classes)
     if not answers or outside:
         reason = f"{outside} gold labels are not in the codebook" if outside else "there is nothing to score"
-        return _unscored(reason, classes, answers)
+        return unscored_labels(reason, classes, len(answers), len({answer.session for answer in answers}))
     counts = metrics.confusion_by_session(answers, classes)
     n = len(answers)
-    scores = score_all(counts, _STATISTICS | {"abstention_rate": metrics.abstention_rate}, n, resampling)
     whole = counts.sum(0)
+    calibration = calibration_by_session(answers, probabilities or [None] * n, classes)
+    scores: dict[str, Score] = dict(
+        score_all(counts, STATISTICS | {"abstention_rate": metrics.abstention_rate}, n, resampling)
+    )
+    weighed = int(calibration[:, -1].sum())
+    scores |= dict.fromkeys(_CALIBRATION, Unscored(reason="the answers carry no probabilities"))
+    if weighed:
+        scores |= score_all(calibration, _CALIBRATION, weighed, resampling)
     if whole[:, -1].sum() == n:
-        scores |= dict.fromkeys(_STATISTICS, Unscored(reason="every answer is an abstention"))
+        scores |= dict.fromkeys((*STATISTICS, *_CALIBRATION), Unscored(reason="every answer is an abstention"))
     elif np.count_nonzero(whole.sum(1)) == 1:
         scores |= dict.fromkeys(_NEEDS_TWO_CLASSES, Unscored(reason="gold has one class only"))
     return LabelScores(
-        accuracy=scores["accuracy"],
-        macro_f1=scores["macro_f1"],
-        weighted_f1=scores["weighted_f1"],
-        kappa=scores["kappa"],
-        abstention_rate=scores["abstention_rate"],
+        **scores,
         per_class=_per_class(whole, classes),
         classes=tuple(classes),
         confusion=tuple(tuple(int(cell) for cell in row) for row in whole),
         n=n,
         sessions=len(counts),
     )
+
+
+def unscored_labels(reason: str, classes: Sequence[str], n: int, sessions: int) -> LabelScores:
+    """Scores in which every figure is missing for one reason."""
+    nothing: dict[str, Score] = dict.fromkeys(FIGURES, Unscored(reason=reason))
+    return LabelScores(**nothing, per_class=(), classes=tuple(classes), confusion=(), n=n, sessions=sessions)
+
+
+FIGURES = (*STATISTICS, "abstention_rate", *_CALIBRATION)
+"""The keys of all figures with an interval."""
 
 
 def shown(score: Scored | Unscored) -> float | None:
@@ -101,19 +138,3 @@ def _per_class(whole: metrics.Counts, classes: Sequence[str]) -> tuple[ClassScor
 
 def _plain(figure: float) -> float | None:
     return None if np.isnan(figure) else float(figure)
-
-
-def _unscored(reason: str, classes: Sequence[str], answers: Sequence[Answer]) -> LabelScores:
-    nothing = Unscored(reason=reason)
-    return LabelScores(
-        accuracy=nothing,
-        macro_f1=nothing,
-        weighted_f1=nothing,
-        kappa=nothing,
-        abstention_rate=nothing,
-        per_class=(),
-        classes=tuple(classes),
-        confusion=(),
-        n=len(answers),
-        sessions=len({answer.session for answer in answers}),
-    )
