@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "chat": "Talk to the tuned model inside the safety shell.",
     "status": "Show what every stage did: done, skipped, quarantined.",
     "explain": "Trace a record back to the recording it came from.",
+    "forget": "Remove a session and everything made from it, for good.",
     "verify": "Re-hash everything in the store.",
     "doctor": "Show what is installed and what each part still needs.",
     "config": "Show the settings in force and where each comes from.",

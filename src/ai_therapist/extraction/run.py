@@ -172,6 +172,8 @@ def _admitted(workspace: Workspace, entry: LocalRecording | Refusal) -> Item | I
     if isinstance(entry, Refusal):
         return _skipped(entry.name, entry.reason)
     source = entry.source
+    if workspace.was_forgotten(source.sha256):
+        return _skipped(entry.path.name, f"{entry.path.name} was forgotten here on request and is not taken in again")
     if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
         return _skipped(entry.path.name, f"{entry.path.name} changed while it was read: run the command again")
     artefacts = {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}

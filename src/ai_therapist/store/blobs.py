@@ -88,11 +88,23 @@ class Store:
         except FileNotFoundError:
             raise MissingInput(f"blob {digest[:12]} is not in the store {self.root}") from None
 
+    def blob_paths(self) -> Iterator[Path]:
+        """Files of all blobs."""
+        return (self.root / "cas").glob("*/*")
+
     # actions
+
+    def record_path(self, kind: str, key: str) -> Path:
+        """Where the record of an action lies: `kind` is "act" for finished, "bad" for quarantined ones."""
+        return self.root / kind / key[:2] / f"{key}.json"
+
+    def record_paths(self, kind: str) -> Iterator[Path]:
+        """Files of all records of a kind, in the order of their keys."""
+        return iter(sorted((self.root / kind).glob("*/*.json")))
 
     def commit(self, record: ActionRecord) -> ActionRecord:
         """Write the record unless one stands under its key; returns the one that stands."""
-        path = self._record_path("act", record.key)
+        path = self.record_path("act", record.key)
         self._create(path, encode(record))
         return decode(ActionRecord, path.read_bytes(), f"action {record.key[:12]}")
 
@@ -111,7 +123,7 @@ class Store:
 
     def quarantine(self, record: QuarantineRecord) -> None:
         """Set an action aside for good."""
-        self._create(self._record_path("bad", record.key), encode(record))
+        self._create(self.record_path("bad", record.key), encode(record))
 
     def quarantined(self, key: str) -> QuarantineRecord | None:
         """Why the action of this key was set aside, or None."""
@@ -123,7 +135,7 @@ class Store:
 
     def release(self, key: str) -> None:
         """Let the action of this key be tried again."""
-        self._record_path("bad", key).unlink(missing_ok=True)
+        self.record_path("bad", key).unlink(missing_ok=True)
 
     # folders
 
@@ -150,15 +162,23 @@ class Store:
         """Remove the private folders of processes of this host that are gone; returns how many."""
         swept = 0
         for folder in (self.root / "tmp").iterdir():
-            host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
-            if host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)):
+            host, pid = _owner(folder)
+            if host == socket.gethostname() and pid is not None and not _is_alive(pid):
                 shutil.rmtree(folder, ignore_errors=True)
                 swept += 1
         return swept
 
+    def writers(self) -> list[str]:
+        """Processes that write to the store now: those of this host that live, and all that wrote from another."""
+        owners = {_owner(folder) for folder in (self.root / "tmp").iterdir()}
+        here = socket.gethostname()
+        return sorted(
+            f"process {pid} of {host}" for host, pid in owners if pid is not None and (host != here or _is_alive(pid))
+        )
+
     def verify(self) -> Iterator[str]:
         """Re-hash every blob and check every action; yields one line per fault."""
-        for path in sorted((self.root / "cas").glob("*/*")):
+        for path in sorted(self.blob_paths()):
             if hash_file(path) != path.name:
                 yield f"blob {path.name[:12]}: content does not match its name; delete it and run the stage again"
         for record in self.actions():
@@ -168,25 +188,22 @@ class Store:
 
     # inside
 
-    def _record_path(self, kind: str, key: str) -> Path:
-        return self.root / kind / key[:2] / f"{key}.json"
-
     def _create(self, path: Path, data: bytes) -> None:
         with self.scratch() as folder:
             copy = folder / "record"
             copy.write_bytes(data)
-            _sync(copy)
+            sync_folder(copy)
             _publish(copy, path)
 
     def _load(self, kind: type[RecordT], folder: str, key: str) -> RecordT | None:
         try:
-            data = self._record_path(folder, key).read_bytes()
+            data = self.record_path(folder, key).read_bytes()
         except FileNotFoundError:
             return None
         return decode(kind, data, f"{folder}/{key[:12]}")
 
     def _load_all(self, kind: type[RecordT], folder: str) -> Iterator[RecordT]:
-        for path in sorted((self.root / folder).glob("*/*.json")):
+        for path in self.record_paths(folder):
             yield decode(kind, path.read_bytes(), f"{folder}/{path.stem[:12]}")
 
 
@@ -213,7 +230,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -248,15 +265,22 @@ def _publish(source: Path, target: Path) -> None:
     # Losing the race to another writer is harmless: equal names hold equal bytes.
     with contextlib.suppress(FileExistsError):
         os.link(source, target)
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make what was created or removed in a folder, or written to a file, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _owner(folder: Path) -> tuple[str, int | None]:
+    """Host and process that a private folder belongs to; no process where its name does not say."""
+    host, _, pid = folder.name.rpartition("-")[0].rpartition("-")
+    return host, int(pid) if pid.isdigit() else None
 
 
 def _is_alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ from ai_therapist.records.ids import Digest
 from ai_therapist.store.actions import JsonObject
 from ai_therapist.store.blobs import Store, link_or_copy, write_atomically
 from ai_therapist.store.codec import decode, encode
+from ai_therapist.store.erasure import INDEX, finish, load_tombstones
 from ai_therapist.store.index import Index
 
 
@@ -77,12 +78,25 @@ class Workspace:
     view/NAME/     links with readable names
     dataset/       the local dataset folder
     report.json, report.html
+    forgotten.json salted digests of recordings that must not come back
+
+    An erasure that was stopped half-way is finished when the workspace is opened.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        finish(root)
         self.store = Store(root / "store")
-        self.index = Index(root / "index.db", self.store)
+        self.index = Index(root / INDEX, self.store)
+
+    def reopen(self) -> None:
+        """Open the index again after it was closed."""
+        self.index = Index(self.root / INDEX, self.store)
+
+    def was_forgotten(self, sha256: str) -> bool:
+        """Whether a recording of this content was forgotten here and must not come back."""
+        stones = load_tombstones(self.root)
+        return stones is not None and stones.mark(sha256) in stones.digests
 
     @classmethod
     def existing(cls, root: Path) -> Self:

@@ -1,0 +1,38 @@
+"""ai-therapist forget."""
+
+from pathlib import Path
+
+import click
+
+from ai_therapist.cli.options import workspace_option
+
+
+@click.command(epilog="Example:  ai-therapist forget ses_0123456789ab -w study")
+@click.argument("session", metavar="SESSION")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
+@workspace_option
+def command(session: str, yes: bool, workspace: Path) -> None:
+    """Remove SESSION (its id or name) and everything made from it: recording, clips, words, labels, examples, models.
+
+    A model that learned from the session goes with it, since it may repeat what it learned. The recording is refused
+    from then on. What you copied out of the workspace is yours to remove.
+    """
+    from ai_therapist.cli.console import out
+    from ai_therapist.store.forget import forget, plan
+    from ai_therapist.store.workspace import Workspace
+
+    place = Workspace.existing(workspace)
+    found = plan(place, session)
+    out.print(
+        f"{found.name} ({found.session}): {found.actions} actions, {found.blobs} blobs, {found.bytes / 1e6:.1f} MB",
+        markup=False,
+    )
+    for model in found.models:
+        out.print(f"  tainted model {model[:12]}: it learned from this session and goes with it", markup=False)
+    for ledger in found.ledgers:
+        out.print(f"  {ledger}: rested on this session; run it again without it", markup=False)
+    if not yes:
+        click.confirm("Remove all this for good?", abort=True, err=True)
+    forget(place, found)
+    out.print("Forgotten. The recording will be refused if it comes back.")
+    out.print("Remote copies that remain: none, since this version sends nothing to another computer.")

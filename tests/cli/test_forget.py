@@ -1,0 +1,52 @@
+"""The command says what goes, asks, removes it, and a forgotten recording is refused when it comes back."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from ai_therapist.extraction.config import ExtractionConfig
+from ai_therapist.extraction.run import extract
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.store.codec import encode
+from ai_therapist.store.workspace import Status, Workspace
+from ai_therapist.testing import make_consent
+from tests.cli.conftest import Cli
+from tests.store.arc import Arc, make_arc
+
+
+@pytest.fixture
+def arc(tmp_path: Path) -> Arc:
+    return make_arc(tmp_path / "study", "one", "two", turns=6)
+
+
+def test_forgetting_is_told_and_final(run_cli: Cli, arc: Arc) -> None:
+    shown = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
+    assert shown.code == 0
+    assert arc.planted[0].id in shown.out
+    assert "tainted model" in shown.out
+    assert "Remote copies that remain: none" in shown.out
+    again = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
+    assert again.code == 2
+    assert "no session has this name" in again.err
+
+
+def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert run_cli("forget", "one", "-w", arc.workspace.root).code == 130
+    assert arc.workspace.load_run("finetuning", "finetune").read == 1
+
+
+def test_a_forgotten_recording_is_refused(run_cli: Cli, arc: Arc, tmp_path: Path) -> None:
+    run_cli("forget", arc.planted[0].id, "-w", arc.workspace.root, "--yes")
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "again.mp4").write_bytes(arc.planted[0].recording)
+    consent = encode(make_consent()).decode()
+    (folder / "again.consent.json").write_text(f'{{"group": "g", "consent": {consent}}}')
+    workspace = Workspace(arc.workspace.root)
+    run = extract(workspace, ExtractionConfig(), folder, InlineExecutor(workspace.store))
+    (skipped,) = run.of_status(Status.SKIPPED)
+    assert "forgotten here on request" in str(skipped.reason)
+    assert not workspace.store.has(workspace.index.source_digest(folder / "again.mp4"))
