@@ -47,13 +47,13 @@ class FinetuningConfig(StageConfig):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     """Passes over the training examples."""
 
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 2
     """Examples in one forward pass."""
 
     accumulation: Annotated[int, Field(ge=1, le=256)] = 1
     """Forward passes per optimiser step; the loss is the mean over the target tokens of all of them."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Highest learning rate of AdamW; high, because a random vocabulary starts from nothing."""
 
     warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 5
@@ -62,11 +62,11 @@ class FinetuningConfig(StageConfig):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this norm where they are larger."""
 
-    lora_rank: Annotated[int, Field(ge=1, le=512)] = 16
+    lora_rank: Annotated[int, Field(ge=1, le=512)] = 32
     """Rank of the adapter."""
 
-    lora_alpha: Annotated[int, Field(ge=1, le=4096)] = 16
-    """The adapter's update is scaled by alpha / rank."""
+    lora_alpha: Annotated[int, Field(ge=1, le=4096)] = 64
+    """The adapter's update is scaled by alpha / rank; above 1, because random layers have far to go."""
 
     max_tokens: Annotated[int, Field(ge=64, le=32_768)] = 512
     """Longest example in tokens, clip included; the oldest turns of its context are left out to fit."""

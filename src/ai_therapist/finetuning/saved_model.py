@@ -19,12 +19,12 @@ from transformers import PreTrainedTokenizerFast
 
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.models.local import load_videollama2
-from ai_therapist.models.tuned_folder import MERGED, TunedFolder
+from ai_therapist.models.tuned_folder import BASE, MERGED, TunedFolder
 from ai_therapist.store.blobs import write_atomically
 from ai_therapist.store.codec import canonical_json, encode
 from ai_therapist.videollama2 import VideoLLaMA2Processor
 
-BASE, ADAPTER = "base", "adapter"
+ADAPTER = "adapter"
 
 
 def config_sha256(config: FinetuningConfig) -> str:
