@@ -125,8 +125,8 @@ def _one_thread() -> None:
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with ChatML tokens, trained on two sentences."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=290,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
@@ -146,4 +146,5 @@ def tiny_model(**overrides: Any) -> tuple[Any, Any]:
     config = videollama2.tiny_config(len(tokenizer), **overrides)
     processor = videollama2.VideoLLaMA2Processor.from_config(config, tokenizer)
     processor.align(config)
-    return videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).eval(), processor
+    model: Any = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config)
+    return model.eval(), processor

@@ -40,7 +40,7 @@ def test_every_published_name_and_shape_has_its_place(
     with torch.device("meta"):
         model: Any = AutoModelForMultimodalLM.from_config(family.from_dict(fields))
     ours = {name: list(weight.shape) for name, weight in model.state_dict().items()}
-    renamings = get_model_conversion_mapping(model)
+    renamings: Any = get_model_conversion_mapping(model)
     renamed = {rename_source_key(name, renamings, [], "model", ours)[0]: shape for name, shape in shapes.items()}
     left_over = set(renamed) - set(ours)
     assert len(shapes) == stored

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoProcessor
 
 from ai_therapist import videollama2
+from ai_therapist.videollama2.chat_templates import MISTRAL
 from tests.videollama2.conftest import tiny_model, tiny_tokenizer
 from tests.videollama2.test_preprocessing import write_clip
 
@@ -24,9 +25,9 @@ def _user(*parts: Any) -> dict[str, Any]:
     }
 
 
-def _count(inputs: Any, processor: Any) -> tuple[int, int, int]:
+def _count(inputs: Any, processor: Any) -> tuple[int, ...]:
     ids = inputs["input_ids"].flatten().tolist()
-    return tuple(ids.count(getattr(processor, f"{kind}_token_id")) for kind in ("image", "video", "audio"))  # type: ignore[return-value]
+    return tuple(ids.count(getattr(processor, f"{kind}_token_id")) for kind in ("image", "video", "audio"))
 
 
 def test_tags_come_first_whatever_the_order_of_parts() -> None:
@@ -41,7 +42,7 @@ def test_tags_come_first_whatever_the_order_of_parts() -> None:
 
 def test_mistral_turns_carry_the_system_text_once() -> None:
     _, processor = tiny_model()
-    template = videollama2.chat_templates.MISTRAL  # type: ignore[attr-defined]
+    template = MISTRAL
     messages = [
         {"role": "system", "content": "Be kind."},
         _user({"type": "image", "image": _FRAMES[0]}, "Hello"),

@@ -2,7 +2,6 @@
 
 # mypy: allow-untyped-calls
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -13,8 +12,8 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils.hub import cached_file
 
+from .checkpoint_videollama2 import checkpoint_files
 from .configuration_videollama2 import VideoLLaMA2Config
 from .modeling_beats import BeatsAttention, PositionalConvolution
 
@@ -25,7 +24,6 @@ IGNORED_NAMES = {
 """Published weights without a place in the model: BEATs' unused classifier, and copies of the shared bias."""
 
 _SHARED_BIAS = "audio_tower.relative_attention_bias.weight"
-_WEIGHT_FILES = ("model.safetensors.index.json", "model.safetensors")
 
 
 class VideoLLaMA2PreTrainedModel(PreTrainedModel):
@@ -50,19 +48,25 @@ class VideoLLaMA2PreTrainedModel(PreTrainedModel):
     ) -> Any:
         """The model of a folder or hub id, published or saved by us, as in transformers but strict.
 
+        Only safetensors are read; `use_safetensors=False` is the explicit way to a pickled checkpoint, whose
+        tensors transformers reads with `weights_only=True`.
+
         Raises:
-            ValueError: weights of the model are missing in the checkpoint, or the checkpoint holds weights that
-                the model does not know; the message names them.
+            ValueError: weights of the model are missing in the checkpoint or have another shape there, or the
+                checkpoint holds weights that the model does not know; the message names them. A folder without
+                safetensors, or with a damaged file.
         """
+        source = pretrained_model_name_or_path
         load: Any = super().from_pretrained
-        model, info = load(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        plain = not kwargs.keys() & {"state_dict", "subfolder", "variant"}
+        if kwargs.setdefault("use_safetensors", True) and plain and source is not None and Path(source).is_dir():
+            checkpoint_files(str(source))
+        kwargs.update(output_loading_info=True, ignore_mismatched_sizes=True)  # so that they are named below
+        model, info = load(source, *args, **kwargs)
         if any(name.endswith(_SHARED_BIAS) for name in info["missing_keys"]):
-            mapping = _bias_elsewhere(pretrained_model_name_or_path)
-            model, info = load(
-                pretrained_model_name_or_path, *args, output_loading_info=True, key_mapping=mapping, **kwargs
-            )
-        for problem in ("missing", "unexpected", "mismatched"):
-            _refuse(str(pretrained_model_name_or_path), problem, info[f"{problem}_keys"])
+            model, info = load(source, *args, key_mapping=_bias_elsewhere(source), **kwargs)
+        for problem in ("mismatched", "missing", "unexpected"):
+            _refuse(source, problem, info[f"{problem}_keys"])
         return (model, info) if output_loading_info else model
 
     @torch.no_grad()
@@ -76,23 +80,6 @@ class VideoLLaMA2PreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
 
 
-def checkpoint_files(source: str) -> list[Path]:
-    """The safetensors files of a checkpoint folder or hub id, in order of name.
-
-    Raises:
-        ValueError: there are none; pickled checkpoints are not read.
-    """
-    for name in _WEIGHT_FILES:
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
-        if found is None:
-            continue
-        if name.endswith(".safetensors"):
-            return [Path(found)]
-        shards = sorted(set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values()))
-        return [Path(str(cached_file(source, shard))) for shard in shards]
-    raise ValueError(f"{source!r} holds no {' or '.join(_WEIGHT_FILES)}; give a safetensors checkpoint")
-
-
 def _bias_elsewhere(source: Any) -> dict[str, str]:
     """A renaming for a checkpoint that stores the shared bias once, under another layer than the first."""
     for file in checkpoint_files(str(source)):
@@ -103,10 +90,11 @@ def _bias_elsewhere(source: Any) -> dict[str, str]:
     return {}
 
 
-def _refuse(source: str, problem: str, names: Collection[Any]) -> None:
+def _refuse(source: Any, problem: str, names: Collection[Any]) -> None:
     if names:
-        shown = ", ".join(sorted(str(name) for name in names)[:3])
+        shown = ", ".join(sorted(str(name[0] if isinstance(name, tuple) else name) for name in names)[:3])
+        checkpoint = "the given weights" if source is None else repr(str(source))
         raise ValueError(
-            f"{source!r}: {len(names)} {problem} weights ({shown}{', ...' if len(names) > 3 else ''}); "
+            f"{checkpoint}: {len(names)} {problem} weights ({shown}{', ...' if len(names) > 3 else ''}); "
             "the configuration does not describe this checkpoint"
         )
