@@ -6,8 +6,11 @@ import platform
 from typing import NoReturn
 
 
-def finish(name: str, figures: dict[str, object], bar: str, *, holds: bool) -> NoReturn:
-    """Print the result as one JSON object on the last line and exit with 0 where the bar holds, else 1."""
+def finish(name: str, figures: dict[str, object], bar: str, *, holds: bool | None) -> NoReturn:
+    """Print the result as one JSON object on the last line; exit with 1 where the bar does not hold, else with 0.
+
+    `holds` is None where nothing was measured, which is neither.
+    """
     conditions = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     print(json.dumps({"name": name, **figures, "conditions": conditions, "bar": bar, "holds": holds}))
-    raise SystemExit(0 if holds else 1)
+    raise SystemExit(1 if holds is False else 0)

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short versions; the page is left as it is")
     quick = parser.parse_args().quick
     results = []
-    for path in sorted(HERE.glob("*.py")):
+    for path in [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("gpu/*.py"))]:
         if path.stem not in NOT_BENCHMARKS:
             print(f"== {path.stem}", flush=True)
             results.append(run(path, quick=quick))
