@@ -14,6 +14,7 @@ from ai_therapist.dataset.render import (
     parse_target,
     plain,
     render_prompt,
+    reply_line,
     target_text,
 )
 from ai_therapist.records import Labels, Role, Task, Turn, Unscored, load_codebook
@@ -129,3 +130,18 @@ def test_the_reply_is_no_label() -> None:
     with pytest.raises(ValueError, match="reply"):
         _ = Field.REPLY.choices
     assert Field.STRATEGY.choices == load_codebook().names(Task.STRATEGY)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["You", " waited.\nneutral", " and more"], ["You", " waited."]),
+        (["All of it."], ["All of it."]),
+        (["\nclient emotion: joy"], []),
+        ([], []),
+    ],
+)
+def test_a_reply_ends_with_its_line(pieces: list[str], shown: list[str]) -> None:
+    asked = iter(pieces)
+    assert list(reply_line(asked)) == shown
+    assert list(asked) == pieces[2:]

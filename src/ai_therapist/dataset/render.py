@@ -17,7 +17,7 @@ learned in its place and nothing stands in for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -122,6 +122,16 @@ def label_of(labels: Labels, field: Field) -> str | None:
             return labels.therapist_emotion
         case Field.REPLY:
             raise ValueError("the reply is not a label")
+
+
+def reply_line(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a generated reply up to its end: a reply is one line, and what a model writes after it is none."""
+    for piece in pieces:
+        before, newline, _ = piece.partition("\n")
+        if before:
+            yield before
+        if newline:
+            return
 
 
 def parse_target(text: str) -> Answer | Unscored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix
+from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, reply_line
 from ai_therapist.inference.events import LabelsPredicted
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.records import Abstention, Label, Labels
@@ -39,7 +39,8 @@ def answer_pieces(speaker: Speaker, messages: Sequence[Message], max_tokens: int
         strategy=outcomes[Field.STRATEGY],
         therapist_emotion=outcomes[Field.THERAPIST_EMOTION],
     )
-    yield from speaker.generator.generate(messages, max_tokens=max_tokens, prefix=answer_prefix(Field.REPLY, given))
+    prefix = answer_prefix(Field.REPLY, given)
+    yield from reply_line(speaker.generator.generate(messages, max_tokens=max_tokens, prefix=prefix))
 
 
 def _predict(
