@@ -5,7 +5,7 @@ import pytest
 from ai_therapist.dataset.render import LABEL_FIELDS, Field
 from ai_therapist.errors import MissingExtra
 from ai_therapist.evaluation import baselines
-from ai_therapist.evaluation.baselines import Majority, TextOnly, words_of
+from ai_therapist.evaluation.baselines import CopyGold, CopyPrediction, Majority, StratifiedRandom, TextOnly, words_of
 from ai_therapist.records import Abstention, Example, Label, Labels
 from tests.evaluation.arc import make_examples, make_gold
 
@@ -71,3 +71,29 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(baselines, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="scikit-learn"):
         TextOnly(EXAMPLES)
+
+
+def test_random_draws_follow_the_train_split_and_stay_the_same() -> None:
+    emotions = ["joy"] * 3 + ["fear"]
+    train = [labelled(EXAMPLES[at % len(EXAMPLES)], client_emotion=name) for at, name in enumerate(emotions)]
+    system = StratifiedRandom(train)
+    ids = [EXAMPLES[0].model_copy(update={"id": f"exm_{at:012x}"}) for at in range(400)]
+    drawn = [system.predict(example)[Field.CLIENT_EMOTION] for example in ids]
+    values = [each.value for each in drawn if isinstance(each, Label)]
+    assert set(values) == {"joy", "fear"}
+    assert 0.68 < values.count("joy") / len(values) < 0.82
+    assert drawn == [system.predict(example)[Field.CLIENT_EMOTION] for example in ids]
+    assert set(StratifiedRandom([]).predict(ids[0]).values()) == {Abstention(reason="the train split has no label")}
+
+
+def test_copying_looks_at_the_example_before_in_the_same_session() -> None:
+    first, second, *_ = sorted(EXAMPLES, key=lambda each: (each.session, each.reply.start_ms))
+    assert first.session == second.session
+    first = labelled(first, client_emotion="anger")
+    copied = CopyGold([second, first])
+    assert copied.predict(second)[Field.CLIENT_EMOTION] == Label(value="anger")
+    assert copied.predict(first)[Field.CLIENT_EMOTION] == Abstention(reason="there is no earlier gold label")
+    said = TextOnly(EXAMPLES)
+    standing = CopyPrediction(EXAMPLES, [second, first])
+    assert standing.predict(second) == said.predict(first)
+    assert standing.predict(first) == said.predict(first)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, Training
 from ai_therapist.evaluation.page import render_page, show_figure, show_percent, show_score
 from ai_therapist.evaluation.report import build_report
@@ -101,7 +102,7 @@ def test_what_is_missing_is_said() -> None:
 
 
 def test_a_page_of_nothing_is_still_a_page() -> None:
-    page = page_of(Evidence((), (), (), {}, None, (), {}, ()))
+    page = page_of(Evidence((), (), (), {}, {}, LeakAudit(checked=0, leaks=()), None, (), {}, ()))
     Outline(page)
     assert "not run" in page
 

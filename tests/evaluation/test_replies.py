@@ -1,7 +1,7 @@
 """Reply metrics: the same numbers as sacrebleu, and a reason wherever there is no number."""
 
 import pytest
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from ai_therapist.evaluation import replies
 from ai_therapist.evaluation.config import Resampling

@@ -6,6 +6,7 @@ import pytest
 
 from ai_therapist.dataset.render import Field
 from ai_therapist.evaluation.agreement import pair_labels
+from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.clips import ClipCounts
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence, Training
@@ -66,6 +67,8 @@ def evidence(*, measured: bool = True, training: Training | None = None) -> Evid
         sessions=tuple(evidence_of(gold, measured=measured) for gold in GOLDS),
         examples=tuple(make_examples(GOLDS)),
         predictions={"one": predictions("one"), "silent": predictions("silent", silent=True)},
+        replies={},
+        audit=LeakAudit(checked=0, leaks=()),
         training=training,
         curve=(),
         seconds={"extraction": 2.5},
@@ -129,7 +132,7 @@ def test_without_a_clean_session_the_plain_figures_are_null() -> None:
 
 
 def test_an_empty_workspace_gives_a_report_of_reasons() -> None:
-    nothing = Evidence((), (), (), {}, None, (), {}, ())
+    nothing = Evidence((), (), (), {}, {}, LeakAudit(checked=0, leaks=()), None, (), {}, ())
     report = build_report(nothing, FEW)
     assert report.clips_exact is None
     assert set(report.reasons) == {"wer", "speaker_accuracy", "role_accuracy", "clips_exact", "train"}

@@ -13,7 +13,8 @@ from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.run import evaluate
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
-from ai_therapist.store.codec import decode_all, encode
+from ai_therapist.records import Example, Split
+from ai_therapist.store.codec import decode_all, encode, encode_all
 from ai_therapist.store.workspace import RunRecord, Status, Workspace
 from tests.evaluation.arc import make_arc, make_gold, write_golds
 
@@ -90,7 +91,7 @@ def test_a_second_run_does_nothing_twice(finished: tuple[Workspace, Path, RunRec
     seconds = {"extract": 3.5, "evaluate": 9.9, "total": 13.4}
     assert evaluate(workspace, BASELINES, InlineExecutor(workspace.store), gold, seconds, watch) == record
     assert watch.ran == []
-    assert len(watch.reused) == 6
+    assert len(watch.reused) == 8
     assert {path for path in workspace.store.root.rglob("*") if path.is_file()} == files
 
 
@@ -108,7 +109,8 @@ def test_other_intervals_and_other_seconds_predict_nothing_again(
 def test_without_gold_and_model_the_report_says_so(tmp_path: Path) -> None:
     workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
     record = run(workspace, None, EvaluationConfig(resamples=1000))
-    assert [item.name for item in record.items] == ["report", "text-only", "majority", "one", "two"]
+    baselines = ["text-only", "copy-prediction", "random", "majority", "copy-gold"]
+    assert [item.name for item in record.items] == ["report", *baselines, "one", "two"]
     assert "The tuned model: there is none in this workspace (ai-therapist finetune)." in notes_of(workspace)
     assert "no gold transcripts were given" in notes_of(workspace)
     assert report_of(workspace)["wer"] is None
@@ -170,6 +172,7 @@ def test_without_scikit_learn_the_text_baseline_is_left_out(tmp_path: Path, monk
     workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
     record = run(workspace, None)
     assert [item.name for item in record.items] == ["report", "majority", "one", "two"]
+    assert "The text-only baseline: scikit-learn is not installed" in notes_of(workspace)
     assert "scikit-learn is not installed" in notes_of(workspace)
 
 
@@ -186,3 +189,54 @@ def test_sessions_can_be_measured_in_worker_processes(tmp_path: Path) -> None:
 
 def names(workspace: Workspace) -> Sequence[str]:
     return sorted(path.name for path in (workspace.store.root / "cas").glob("*/*"))
+
+
+def test_the_leaking_baseline_is_shown_and_marked(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS)
+    run(workspace, None, EvaluationConfig(systems=("majority", "copy-gold"), resamples=1000))
+    systems = report_of(workspace)["systems"]
+    assert isinstance(systems, dict)
+    assert systems["copy-gold"]["leaks"] is True
+    assert systems["majority"]["leaks"] is False
+    assert "told gold labels" in workspace.report_html.read_text("utf-8")
+
+
+def test_figures_of_a_leaking_dataset_are_withheld_or_marked(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    dataset = workspace.load_run("dataset", "dataset")
+    (item,) = dataset.items
+    examples = decode_all(Example, workspace.store.read(item.artefacts["examples"]), "examples")
+    leaking = [
+        each.model_copy(update={"split": Split.TEST if at % 2 else Split.TRAIN}) for at, each in enumerate(examples)
+    ]
+    artefacts = {"examples": workspace.store.put_bytes(encode_all(leaking))}
+    workspace.save_run(dataset.model_copy(update={"items": (item.model_copy(update={"artefacts": artefacts}),)}))
+    config = EvaluationConfig(systems=("majority",), resamples=1000)
+    run(workspace, None, config)
+    report = report_of(workspace)
+    assert report["watermark"] is None
+    assert "the leak audit failed" in json.dumps(report["evaluation"])
+    assert '"scored"' not in json.dumps(report["evaluation"])
+    run(workspace, None, config.model_copy(update={"allow_leak": True}))
+    report = report_of(workspace)
+    assert str(report["watermark"]).startswith("LEAK: group in two splits")
+    assert '"scored"' in json.dumps(report["evaluation"])
+    assert "LEAK: group in two splits" in workspace.report_html.read_text("utf-8")
+
+
+def test_a_model_named_by_its_spec_predicts_too(tmp_path: Path) -> None:
+    script = tmp_path / "answers.json"
+    answer = "Client emotion: fear\\nStrategy: Restatement\\nTherapist emotion: neutral\\nReply: So it is hard."
+    script.write_text(f'{{"replies": ["{answer}", "gibberish"], "repeat": true}}')
+    workspace = make_arc(tmp_path / "workspace", GOLDS)
+    name = f"scripted:{script}"
+    run(workspace, None, EvaluationConfig(systems=("majority",), models=("embedded", name), resamples=1000))
+    report = report_of(workspace)
+    evaluation, replies = report["evaluation"], report["reply_scores"]
+    assert isinstance(evaluation, dict)
+    assert isinstance(replies, dict)
+    assert set(evaluation) == {"majority", "embedded", name}
+    assert evaluation["embedded"]["client_emotion"]["accuracy"]["kind"] == "scored"
+    assert evaluation["embedded"]["strategy"]["accuracy"]["kind"] == "unscored"
+    assert evaluation[name]["strategy"]["abstention_rate"]["value"] == 0.5
+    assert replies[name]["words"]["value"] == 4

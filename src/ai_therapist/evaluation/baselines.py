@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from itertools import accumulate, pairwise
 from typing import Any
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, label_of
@@ -21,6 +23,59 @@ class Majority:
     def predict(self, example: Example) -> Mapping[Field, Label | Abstention]:
         """The same for every example, with the frequencies as probabilities."""
         return self._outcomes
+
+
+class StratifiedRandom:
+    """A label drawn with the frequencies of the train split; the same example always gets the same draw."""
+
+    def __init__(self, train: Sequence[Example]) -> None:
+        self._frequencies = {field: _most_frequent(field, train) for field in LABEL_FIELDS}
+
+    def predict(self, example: Example) -> Mapping[Field, Label | Abstention]:
+        """A draw per field, with the frequencies as probabilities."""
+        return {field: self._draw(field, example.id) for field in LABEL_FIELDS}
+
+    def _draw(self, field: Field, example: str) -> Label | Abstention:
+        outcome = self._frequencies[field]
+        if isinstance(outcome, Abstention) or outcome.probabilities is None:
+            return outcome
+        digest = hashlib.sha256(f"{field}:{example}".encode()).digest()
+        point = int.from_bytes(digest[:8], "big") / 2**64
+        sums = accumulate(outcome.probabilities.values())
+        likely = [name for name, share in outcome.probabilities.items() if share]
+        value = next((name for name, top in zip(outcome.probabilities, sums, strict=True) if point < top), likely[-1])
+        return Label(value=value, probabilities=outcome.probabilities)
+
+
+class CopyPrediction:
+    """What the text-only baseline said of the session's previous example: how far standing still gets.
+
+    Of the first example of a session, what it says of that one.
+    """
+
+    def __init__(self, train: Sequence[Example], held_out: Sequence[Example]) -> None:
+        self._text_only = TextOnly(train)
+        self._before = _previous(held_out)
+
+    def predict(self, example: Example) -> Mapping[Field, Label | Abstention]:
+        """The earlier prediction of each field."""
+        return self._text_only.predict(self._before.get(example.id, example))
+
+
+class CopyGold:
+    """The gold label of the session's previous example. A leak: no system that is used knows it."""
+
+    def __init__(self, held_out: Sequence[Example]) -> None:
+        self._before = _previous(held_out)
+
+    def predict(self, example: Example) -> Mapping[Field, Label | Abstention]:
+        """The earlier gold label of each field; an abstention where there is none."""
+        before = self._before.get(example.id)
+        labels = {field: None if before is None else label_of(before.labels, field) for field in LABEL_FIELDS}
+        return {
+            field: Abstention(reason="there is no earlier gold label") if value is None else Label(value=value)
+            for field, value in labels.items()
+        }
 
 
 class TextOnly:
@@ -43,6 +98,12 @@ class TextOnly:
 def words_of(example: Example) -> str:
     """The words of the context and of the client's current turn: all that comes before the reply."""
     return " ".join(turn.text for turn in (*example.context, example.client))
+
+
+def _previous(examples: Sequence[Example]) -> dict[str, Example]:
+    """By example id the one before it in the same session; the first of a session has none."""
+    ordered = sorted(examples, key=lambda example: (example.session, example.reply.start_ms))
+    return {later.id: earlier for earlier, later in pairwise(ordered) if earlier.session == later.session}
 
 
 def _most_frequent(field: Field, train: Sequence[Example]) -> Label | Abstention:

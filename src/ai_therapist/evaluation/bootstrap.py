@@ -19,6 +19,7 @@ _BLOCK_DRAWS = 4_000_000
 """Draws held in memory at once: 32 MB."""
 _BLOCK_ROWS = 500
 """Resamples whose counts are held at once."""
+_FEW_SESSIONS = 8
 _SHARE_DEFINED = 0.95
 """An interval is given where at least this share of the resamples has a defined figure."""
 
@@ -37,9 +38,9 @@ def score_all(
     whole = counts.sum(0)
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     if len(counts) > 1:
-        for block in _resampled(counts, resampling):
-            for name in names:
-                drawn[name].append(statistics[name](block))
+        for weights in session_weights(len(counts), resampling):
+            for name, figures in weighted_figures(weights, counts, statistics).items():
+                drawn[name].append(figures)
     return {name: _score(float(statistics[name](whole)), drawn[name], n) for name in names}
 
 
@@ -56,14 +57,25 @@ def _score(value: float, drawn: list[NDArray[np.float64]], n: int) -> Scored | U
     return Scored(value=value, low=float(low), high=float(high), n=n)
 
 
-def _resampled(counts: NDArray[np.float64], resampling: Resampling) -> Iterator[NDArray[np.float64]]:
-    """Counts of resamples, block by block: as many sessions as there are, drawn with replacement, added up."""
-    flat = counts.reshape(len(counts), -1)
-    for weights in session_weights(len(counts), resampling):
-        # Blocks that fit the cache: the statistics pass over their counts many times.
-        for start in range(0, len(weights), _BLOCK_ROWS):
-            block = weights[start : start + _BLOCK_ROWS] @ flat
-            yield block.reshape(len(block), *counts.shape[1:])
+def weighted_figures(
+    weights: NDArray[np.float64], counts: NDArray[np.float64], statistics: Mapping[str, Statistic]
+) -> dict[str, NDArray[np.float64]]:
+    """Each figure for each row of `weights` (rows, sessions), whole numbers up to the number of sessions."""
+    sessions = len(counts)
+    flat = counts.reshape(sessions, -1)
+    rows, places = weights, np.arange(len(weights))
+    if sessions <= _FEW_SESSIONS:
+        # Few sessions can be drawn in few ways: each is computed once.
+        keys = weights @ (sessions + 1.0) ** np.arange(sessions)
+        _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+        rows = weights[first]
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
+    # Blocks that fit the cache: the statistics pass over their counts many times.
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS] @ flat
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(block.reshape(len(block), *counts.shape[1:])))
+    return {name: np.concatenate(figures)[places] for name, figures in parts.items()}
 
 
 def session_weights(sessions: int, resampling: Resampling) -> Iterator[NDArray[np.float64]]:

@@ -1,12 +1,22 @@
 """Settings of the evaluation."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 from ai_therapist.pipeline.stage import StageConfig
 
-SystemName = Literal["tuned", "text-only", "majority"]
+SystemName = Literal[
+    "tuned",
+    "tuned-text",
+    "tuned-shuffled",
+    "base",
+    "text-only",
+    "copy-prediction",
+    "random",
+    "majority",
+    "copy-gold",
+]
 
 
 class Resampling(NamedTuple):
@@ -19,9 +29,20 @@ class Resampling(NamedTuple):
 class EvaluationConfig(StageConfig):
     """What is measured, and how sure the figures are."""
 
-    systems: tuple[SystemName, ...] = ("tuned", "text-only", "majority")
-    """Systems that predict on the held-out split, in the order of the tables. tuned: the tuned model. text-only:
-    TF-IDF and logistic regression on words alone. majority: always the most frequent label of the train split."""
+    systems: tuple[SystemName, ...] = get_args(SystemName)
+    """Systems that predict on the held-out split, in the order of the tables. tuned: the tuned model; tuned-text:
+    without the clip; tuned-shuffled: with the clip of another example. base: the model before tuning. text-only:
+    TF-IDF and logistic regression on words alone. copy-prediction: what text-only said of the previous example.
+    random, majority: by the frequencies of the train split. copy-gold: the previous gold label, which is a leak."""
+
+    models: tuple[str, ...] = ()
+    """Other models that predict as well, named as KIND or KIND:WHERE, such as embedded or scripted:answers.json."""
+
+    allow_leak: bool = False
+    """Print figures although the leak audit failed, with a watermark; without it they are withheld."""
+
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of three-word runs from which replies of two splits count as nearly the same; above 0, up to 1."""
 
     reply_tokens: Annotated[int, Field(ge=0, le=1024)] = 48
     """Longest reply of the tuned model in tokens; 0 to 1,024, 0 asks for no reply."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict
 
+from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.gold import GoldSession
 from ai_therapist.evaluation.predictions import Prediction
+from ai_therapist.evaluation.replies import ReplyTable
 from ai_therapist.evaluation.stages import SessionQuality
 from ai_therapist.records import Annotation, Example, Session, Transcript
 from ai_therapist.records.base import Record
@@ -66,6 +68,9 @@ class Evidence:
     examples: tuple[Example, ...]
     predictions: Mapping[str, tuple[Prediction, ...]]
     """By system, in the order of the tables."""
+    replies: Mapping[str, ReplyTable]
+    """Counts of the replies of each system that wrote any."""
+    audit: LeakAudit
     training: Training | None
     curve: tuple[CurvePoint, ...]
     seconds: Mapping[str, float]

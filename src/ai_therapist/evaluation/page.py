@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from ai_therapist.evaluation import charts
 from ai_therapist.evaluation.charts import Bar, Whisker
+from ai_therapist.evaluation.compare import Difference
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence
 from ai_therapist.evaluation.report import Report
 from ai_therapist.evaluation.scores import LabelScores
-from ai_therapist.records import Annotation, Label, Score, Scored, Split, Task, Utterance, load_codebook
+from ai_therapist.records import Annotation, Label, Score, Scored, Split, Task, Unscored, Utterance, load_codebook
 from ai_therapist.records.session import Basis
 
 _STRIPS = 24
@@ -45,6 +46,22 @@ _FIGURES = {
     "abstention_rate": "No answer",
     "ece": "Calibration error",
     "brier": "Brier",
+}
+_REPLY_FIGURES = {
+    "bleu_1": "BLEU-1",
+    "bleu_2": "BLEU-2",
+    "bleu_3": "BLEU-3",
+    "bleu_4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+    "chrf": "chrF",
+    "bertscore": "BERTScore",
+    "distinct_1": "Distinct-1",
+    "distinct_2": "Distinct-2",
+    "words": "Words",
+    "length_ratio": "Length to the reference's",
+    "question_rate": "Asks something",
+    "strategy_consistency": "Does what its strategy says",
+    "perplexity": "Perplexity of the reply that was given",
 }
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
 
@@ -105,6 +122,7 @@ def render_page(report: Report, evidence: Evidence) -> str:
         ],
         predicted=_PREDICTED,
         figures=_FIGURES,
+        reply_figures=_REPLY_FIGURES,
         panels={task: _panels(report, task) for task in _PREDICTED},
         matrices={
             (system, task): _matrix(
@@ -127,7 +145,12 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": show_score, "percent": show_percent, "figure": show_figure}
+    environment.filters |= {
+        "score": show_score,
+        "percent": show_percent,
+        "figure": show_figure,
+        "difference": show_difference,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -138,6 +161,15 @@ def show_score(score: Score) -> str:
     if score.low is None or score.high is None or score.low == score.high:
         return f"{score.value:.2f}"
     return f"{score.value:.2f} ({score.low:.2f} to {score.high:.2f})"
+
+
+def show_difference(found: Difference | Unscored) -> str:
+    """A difference with its interval and p-value, or the reason why there is none."""
+    if isinstance(found, Unscored):
+        return f"not scored: {found.reason}"
+    if found.low is None or found.high is None or found.p is None:
+        return f"{found.difference:+.2f}"
+    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f}), p {max(found.p, 0.001):.3f}"
 
 
 def show_percent(share: float | None) -> str:

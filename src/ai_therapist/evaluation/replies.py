@@ -102,7 +102,8 @@ def count_reply(written: str, reference: str) -> dict[str, Any]:
     }
     if all(find_spec(name) for name in _METRIC_PACKAGES):
         from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
         bleu = BLEU(effective_order=True).sentence_score(written, [reference])
         rouge = RougeScorer(["rougeL"], use_stemmer=True).score(reference, written)["rougeL"]

@@ -12,14 +12,18 @@ from pydantic import Field
 from ai_therapist import __version__
 from ai_therapist.dataset.render import LABEL_FIELDS
 from ai_therapist.evaluation.agreement import LabelPairs
+from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.bootstrap import score_all
 from ai_therapist.evaluation.clips import ClipCounts
+from ai_therapist.evaluation.compare import Differences, against
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.evidence import Evidence, SessionEvidence, Training
 from ai_therapist.evaluation.extraction import GoldComparison, SpeakerErrors
 from ai_therapist.evaluation.metrics import Answer, ratio
 from ai_therapist.evaluation.predictions import Prediction
-from ai_therapist.evaluation.scores import LabelScores, score_labels, shown
+from ai_therapist.evaluation.replies import ReplyScores, score_replies
+from ai_therapist.evaluation.scores import LabelScores, score_labels, shown, unscored_labels
+from ai_therapist.evaluation.systems import SystemNote, note_of
 from ai_therapist.evaluation.word_errors import WordErrors
 from ai_therapist.records import Label, Split, Task, load_codebook
 from ai_therapist.records.base import Record
@@ -128,6 +132,15 @@ class Report(Record):
     train: Training | None
     evaluation: dict[str, dict[str, LabelScores]]
     """By system, then by what is predicted."""
+    leak_audit: LeakAudit
+    watermark: str | None
+    """Set where figures are printed although the leak audit failed; then none of them may be quoted as a result."""
+    systems: dict[str, SystemNote]
+    """What each system of `evaluation` is, and whether it is told gold labels."""
+    differences: dict[str, dict[str, Differences]]
+    """The tuned model minus each other system, by system, field and figure."""
+    reply_scores: dict[str, ReplyScores]
+    """By system that wrote replies."""
     seconds: dict[str, float]
     reasons: dict[str, str]
     """Why a figure above is null."""
@@ -138,13 +151,18 @@ class Report(Record):
     examples: dict[str, Annotated[int, Field(ge=0)]]
     """Examples per split."""
     replies: dict[str, int]
-    """Replies written, by system; they are stored with the predictions and not scored here."""
+    """Replies written, by system; they are stored with the predictions."""
     provenance: dict[str, tuple[str, ...]]
     not_run: tuple[str, ...]
 
 
-def build_report(evidence: Evidence, resampling: Resampling) -> Report:
-    """Compute every figure of the report from the evidence; the same evidence gives the same report."""
+def build_report(evidence: Evidence, resampling: Resampling, *, allow_leak: bool = False) -> Report:
+    """Compute every figure of the report from the evidence; the same evidence gives the same report.
+
+    Where the leak audit failed, what was predicted is not scored, unless `allow_leak` asks for marked figures.
+    """
+    audit = evidence.audit
+    withheld = None if audit.passed or allow_leak else f"withheld: the leak audit failed ({audit.summary})"
     comparisons = [found for each in evidence.sessions if (found := _comparison(each)) is not None]
     clean = extraction_scores([each for each in comparisons if each.clean], _NO_CLEAN, resampling)
     if not comparisons:
@@ -163,7 +181,14 @@ def build_report(evidence: Evidence, resampling: Resampling) -> Report:
         emotion=agreement(evidence.sessions, Task.EMOTION, resampling),
         strategy=agreement(evidence.sessions, Task.STRATEGY, resampling),
         train=evidence.training,
-        evaluation={name: score_system(rows, resampling) for name, rows in evidence.predictions.items()},
+        evaluation={name: score_system(rows, resampling, withheld) for name, rows in evidence.predictions.items()},
+        leak_audit=audit,
+        watermark=None if audit.passed or withheld else f"LEAK: {audit.summary}. These figures are not results.",
+        systems={name: note_of(name) for name in evidence.predictions},
+        differences={} if withheld else against("tuned", evidence.predictions, resampling),
+        reply_scores={}
+        if withheld
+        else {name: score_replies(table, resampling) for name, table in evidence.replies.items() if table.rows},
         seconds=dict(evidence.seconds),
         reasons={},
         counts=counts,
@@ -178,14 +203,23 @@ def build_report(evidence: Evidence, resampling: Resampling) -> Report:
     return report.model_copy(update={"reasons": _reasons(report)})
 
 
-def score_system(predictions: Sequence[Prediction], resampling: Resampling) -> dict[str, LabelScores]:
-    """Scores per labelled field. Examples whose own annotator abstained have no gold label and cannot be scored."""
+def score_system(
+    predictions: Sequence[Prediction], resampling: Resampling, withheld: str | None = None
+) -> dict[str, LabelScores]:
+    """Scores per labelled field. Examples whose own annotator abstained have no gold label and cannot be scored.
+
+    `withheld` is a reason for which no figure may be shown at all.
+    """
     scores = {}
     for field in LABEL_FIELDS:
         rows = [each for each in predictions if each.field is field]
         known = [(Answer(each.session, each.gold, each.given), each) for each in rows if each.gold is not None]
         probabilities = [each.outcome.probabilities if isinstance(each.outcome, Label) else None for _, each in known]
         answers = [answer for answer, _ in known]
+        if withheld is not None:
+            sessions = len({answer.session for answer in answers})
+            scores[field.name.lower()] = unscored_labels(withheld, field.choices, len(answers), sessions)
+            continue
         scores[field.name.lower()] = score_labels(answers, field.choices, resampling, probabilities)
     return scores
 

@@ -7,13 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ai_therapist.dataset.read import dataset_item
-from ai_therapist.evaluation.config import EvaluationConfig, SystemName
+from ai_therapist.evaluation.audit import audit_examples
+from ai_therapist.evaluation.config import EvaluationConfig
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, SessionEvidence, Training
 from ai_therapist.evaluation.gold import GoldSession, gold_files
 from ai_therapist.evaluation.page import render_page
 from ai_therapist.evaluation.predictions import Prediction
+from ai_therapist.evaluation.replies import ReplyTable
 from ai_therapist.evaluation.report import build_report
-from ai_therapist.evaluation.stages import SessionQuality, SystemRecord, measure_stage, predict_stage
+from ai_therapist.evaluation.stages import SessionQuality, SystemRecord, measure_stage, predict_stage, rate_stage
+from ai_therapist.evaluation.systems import TUNINGS
+from ai_therapist.models.catalogue import open_model
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor, InlineExecutor
 from ai_therapist.records import Annotation, Example, Session, Transcript
@@ -24,10 +28,9 @@ from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspac
 RUN = "evaluation"
 _ARC = ("extraction", "annotation", "dataset", "finetuning")
 _NOT_A_STAGE_BEFORE = frozenset({"evaluate", RUN, "total"})
+_NEED_SKLEARN = frozenset({"text-only", "copy-prediction"})
 _NEVER_PART = (
-    "Replies: they are written and stored, but no reference metric, judge or person has rated them.",
-    "What sound and picture add: no run with shuffled or missing media.",
-    "Other models: no untuned base model and no hosted model was asked.",
+    "Replies were compared with the one reply that was given; no judge and no person has rated them.",
     "People: no second annotator, so nobody knows how far two people would agree on these labels.",
 )
 
@@ -61,9 +64,10 @@ def evaluate(
     )
     systems, left_out = _systems(workspace, config, dataset)
     asker = executor if isinstance(executor, InlineExecutor) else InlineExecutor(workspace.store)
-    predicted = drive(workspace, [predict_stage(config)], systems, asker, observer)
+    predicted = drive(workspace, [predict_stage(config), rate_stage()], systems, asker, observer)
     evidence = _evidence(
         workspace,
+        config,
         runs,
         measured,
         predicted,
@@ -95,30 +99,32 @@ def _session_item(store: Store, session: ItemRecord, golds: Mapping[str, Path]) 
 def _systems(workspace: Workspace, config: EvaluationConfig, dataset: ItemRecord) -> tuple[list[Item], list[str]]:
     """The systems that can predict, and a sentence for each that cannot."""
     items, left_out = [], []
-    for name in dict.fromkeys(config.systems):
+    for name in dict.fromkeys((*config.systems, *config.models)):
         found = _artefacts_of(name, workspace, dataset)
         if isinstance(found, str):
             left_out.append(found)
         else:
-            system = workspace.store.put_bytes(encode(SystemRecord(name=name)))
+            model = open_model(name).name if name in config.models else None
+            system = workspace.store.put_bytes(encode(SystemRecord(name=name, model=model)))
             items.append(Item(name, name, found | {"system": system}))
     return items, left_out
 
 
-def _artefacts_of(name: SystemName, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
+def _artefacts_of(name: str, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
     """What a system predicts from, or why it cannot."""
     examples = {"examples": dataset.artefacts["examples"]}
-    if name == "text-only" and find_spec("sklearn") is None:
-        return "The text-only baseline: scikit-learn is not installed (pip install 'ai-therapist[train]')."
-    if name != "tuned":
+    if name in _NEED_SKLEARN and find_spec("sklearn") is None:
+        return f"The {name} baseline: scikit-learn is not installed (pip install 'ai-therapist[train]')."
+    if name not in TUNINGS:
         return examples
+    called = f"The tuned model as system {name!r}" if name != "tuned" else "The tuned model"
     run = workspace.find_run("finetuning")
     if run is None or not run.done:
-        return "The tuned model: there is none in this workspace (ai-therapist finetune)."
+        return f"{called}: there is none in this workspace (ai-therapist finetune)."
     model = run.done[0].artefacts
     # A model tuned before the split changed may have been trained on what is now held out.
     if model["examples"] != examples["examples"]:
-        return "The tuned model: it was tuned on other examples than the dataset now has (ai-therapist finetune)."
+        return f"{called}: it was tuned on other examples than the dataset now has (ai-therapist finetune)."
     return examples | {"model": model["model"]}
 
 
@@ -141,6 +147,7 @@ def _unmatched(golds: Mapping[str, Path], sessions: Sequence[ItemRecord]) -> lis
 
 def _evidence(
     workspace: Workspace,
+    config: EvaluationConfig,
     runs: Sequence[RunRecord],
     measured: Sequence[ItemRecord],
     predicted: Sequence[ItemRecord],
@@ -149,16 +156,22 @@ def _evidence(
 ) -> Evidence:
     store = workspace.store
     tuned = next((run.done[0].artefacts for run in runs if run.run == "finetuning" and run.done), {})
-    examples = dataset_item(workspace).artefacts["examples"]
+    digest = dataset_item(workspace).artefacts["examples"]
+    examples = decode_all(Example, store.read(digest), "examples of the dataset")
+    done = [item for item in predicted if item.status is Status.DONE]
     return Evidence(
         runs=tuple(runs),
         sessions=tuple(_session_evidence(store, item) for item in measured),
-        examples=decode_all(Example, store.read(examples), "examples of the dataset"),
+        examples=examples,
         predictions={
             item.name: decode_all(Prediction, store.read(item.artefacts["predictions"]), f"predictions of {item.name}")
-            for item in predicted
-            if item.status is Status.DONE
+            for item in done
         },
+        replies={
+            item.name: decode(ReplyTable, store.read(item.artefacts["reply_table"]), f"replies of {item.name}")
+            for item in done
+        },
+        audit=audit_examples(examples, config.near_duplicate),
         training=decode(Training, store.read(tuned["training"]), "training") if "training" in tuned else None,
         curve=decode_all(CurvePoint, store.read(tuned["curve"]), "curve") if "curve" in tuned else (),
         seconds={name: value for name, value in seconds.items() if name not in _NOT_A_STAGE_BEFORE},
@@ -190,7 +203,7 @@ def _write(
     predicted: Sequence[ItemRecord],
 ) -> RunRecord:
     """Write report and page beside the store and into it, then the ledger."""
-    report = build_report(evidence, config.resampling)
+    report = build_report(evidence, config.resampling, allow_leak=config.allow_leak)
     files = {
         "predictions": encode_all([row for rows in evidence.predictions.values() for row in rows]),
         "report": encode(report),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, cast
 
 from pydantic import Field
 
 from ai_therapist.errors import InvalidRecord
 from ai_therapist.evaluation.agreement import LabelPairs, pair_labels
-from ai_therapist.evaluation.baselines import Majority, TextOnly
 from ai_therapist.evaluation.clips import ClipCounts, count_clips
-from ai_therapist.evaluation.config import EvaluationConfig, SystemName
+from ai_therapist.evaluation.config import EvaluationConfig
 from ai_therapist.evaluation.extraction import GoldComparison, compare
 from ai_therapist.evaluation.gold import GoldSession
-from ai_therapist.evaluation.predictions import Prediction, System, predictions_of
-from ai_therapist.evaluation.tuned import Tuned
+from ai_therapist.evaluation.opened import opened, rate_replies
+from ai_therapist.evaluation.predictions import Prediction, PredictionLog, predictions_of
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
 from ai_therapist.records import Annotation, Clip, Example, Session, Split, Task, Transcript
 from ai_therapist.records.base import Record
@@ -27,7 +25,9 @@ _CLIPS = "clip/*"
 class SystemRecord(Record):
     """Which system predicts: an input like any other, so that each has its own action."""
 
-    name: SystemName
+    name: Annotated[str, Field(min_length=1)]
+    model: str | None = None
+    """Name and revision of a model that is named by its spec; None for the systems of this package."""
 
 
 class PredictConfig(StageConfig):
@@ -56,7 +56,7 @@ def predict_stage(config: EvaluationConfig) -> Stage:
     """Predictions of one system for the held-out split; opens the model only where the system is the tuned one."""
     return Stage(
         name="evaluation.predict",
-        version=1,
+        version=2,
         run=predict,
         needs=("examples", "system", "model*"),
         gives=("predictions",),
@@ -80,37 +80,43 @@ def measure_stage() -> Stage:
     )
 
 
+def rate_stage() -> Stage:
+    """The replies of one system, counted against those that were given."""
+    return Stage(
+        name="evaluation.replies",
+        version=1,
+        run=rate,
+        needs=("examples", "predictions"),
+        gives=("reply_table",),
+        config=MeasureConfig(),
+        tools=("sacrebleu", "rouge-score"),
+    )
+
+
 def predict(job: Job) -> None:
-    """Gives `predictions`: for every example of the test split, one record per field."""
+    """Gives `predictions`: for every example of the test split, one record per field.
+
+    A run that was stopped goes on after the last example that it had finished.
+    """
     examples = job.record_list(Example, "examples")
     name = job.record(SystemRecord, "system").name
     held_out = [example for example in examples if example.split is Split.TEST]
-    system = _open_system(name, job, [example for example in examples if example.split is Split.TRAIN])
-    predictions: list[Prediction] = []
-    for number, example in enumerate(held_out, start=1):
-        predictions += predictions_of(name, system, example)
-        job.progress(number, len(held_out), name)
+    finished = PredictionLog(job.work / "predictions.jsonl")
+    left = [example for example in held_out if example.id not in finished.examples]
+    if left:
+        with opened(name, job, examples, cast(PredictConfig, job.config).reply_tokens) as system:
+            for number, example in enumerate(left, start=len(held_out) - len(left) + 1):
+                finished.append(predictions_of(name, system, example))
+                job.progress(number, len(held_out), name)
+    predictions = [row for example in held_out for row in finished.examples[example.id]]
     job.give_records("predictions", predictions)
     job.count(predictions=len(predictions))
 
 
-def _open_system(name: SystemName, job: Job, train: Sequence[Example]) -> System:
-    match name:
-        case "majority":
-            return Majority(train)
-        case "text-only":
-            return TextOnly(train)
-        case "tuned":
-            from ai_therapist.models.local import open_tuned
-
-            folder = job.scratch / "model"
-            job.checkout("model", folder)
-            settings = cast(PredictConfig, job.config)
-            return Tuned(
-                open_tuned(folder),
-                lambda example: None if example.clip_sha256 is None else job.blob(example.clip_sha256),
-                settings.reply_tokens,
-            )
+def rate(job: Job) -> None:
+    """Gives `reply_table`, a ReplyTable."""
+    examples = {example.id: example for example in job.record_list(Example, "examples")}
+    job.give_record("reply_table", rate_replies(examples, job.record_list(Prediction, "predictions")))
 
 
 def measure(job: Job) -> None:

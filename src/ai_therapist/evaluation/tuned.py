@@ -1,15 +1,26 @@
-"""The tuned model as a system: it is asked field by field, and its own answers condition the next ones."""
+"""Models behind the models' door as systems: asked for what comes next, never shown a gold label."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, render_prompt
+from ai_therapist.dataset.render import (
+    LABEL_FIELDS,
+    Field,
+    answer_prefix,
+    label_of,
+    parse_target,
+    plain,
+    render_prompt,
+)
 from ai_therapist.evaluation.predictions import Reply
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
-from ai_therapist.records import Abstention, Example, Label, Labels, Modality
+from ai_therapist.evaluation.replies import GoldLikelihood
+from ai_therapist.models.protocol import LabelScorer, LikelihoodReader, TextGenerator
+from ai_therapist.models.turn_lines import mark_for, render_turn
+from ai_therapist.records import Abstention, Example, Label, Labels, Modality, Turn, Unscored
+from ai_therapist.records.message import Message
 
 
 class TunedModel(LabelScorer, TextGenerator, Protocol):
@@ -23,11 +34,11 @@ class Tuned:
         self._model = model
         self._clip_of = clip_of
         self._reply_tokens = reply_tokens
+        self._answered: dict[str, Labels] = {}
 
     def predict(self, example: Example) -> Mapping[Field, Label | Reply | Abstention]:
         """A label with probabilities for each labelled field, then the reply that they condition."""
-        sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts
-        messages = render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+        messages = self._messages(example)
         outcomes: dict[Field, Label | Reply | Abstention] = {}
         given: dict[Field, str] = {}
         for field in LABEL_FIELDS:
@@ -38,7 +49,66 @@ class Tuned:
             prefix = answer_prefix(Field.REPLY, _labels(given))
             text = "".join(self._model.generate(messages, max_tokens=self._reply_tokens, prefix=prefix)).strip()
             outcomes[Field.REPLY] = Reply(text=text) if text else Abstention(reason="the reply is empty")
+        self._answered[example.id] = _labels(given)
         return outcomes
+
+    def gold_likelihood(self, example: Example) -> GoldLikelihood | None:
+        """The likelihood of the reply that was given, after the model's own labels; None where it gives none."""
+        if not isinstance(self._model, LikelihoodReader) or not self._reply_tokens:
+            return None
+        given = self._answered.get(example.id) or _labels(
+            {field: each.value for field, each in self.predict(example).items() if isinstance(each, Label)}
+        )
+        prefix = answer_prefix(Field.REPLY, given)
+        found = self._model.likelihood(self._messages(example), plain(example.reply.text), prefix=prefix)
+        return GoldLikelihood(nats=max(found.nats, 0.0), tokens=found.tokens)
+
+    def _messages(self, example: Example) -> tuple[Message, ...]:
+        sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts
+        return render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+
+
+class Writing:
+    """A model that writes and weighs no labels: one answer in the trained form, read strictly."""
+
+    def __init__(self, model: TextGenerator, clip_of: Callable[[Example], Path | None], max_tokens: int) -> None:
+        self._model = model
+        self._clip_of = clip_of
+        self._max_tokens = max_tokens
+
+    def predict(self, example: Example) -> Mapping[Field, Label | Reply | Abstention]:
+        """The fields that the answer holds; an abstention for each that is missing or not in the codebook."""
+        sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts
+        messages = render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+        answer = parse_target("".join(self._model.generate(messages, max_tokens=self._max_tokens)))
+        if isinstance(answer, Unscored):
+            return dict.fromkeys(Field, Abstention(reason=answer.reason))
+        outcomes: dict[Field, Label | Reply | Abstention] = {}
+        for field in LABEL_FIELDS:
+            value = label_of(answer.labels, field)
+            outcomes[field] = Abstention(reason="not in the answer") if value is None else Label(value=value)
+        reply = answer.reply
+        outcomes[Field.REPLY] = Abstention(reason="no reply in the answer") if reply is None else Reply(text=reply)
+        return outcomes
+
+
+class Listening:
+    """A model that labels what was said: it can tell the client's emotion, and nothing that is still to come."""
+
+    def __init__(self, model: LabelScorer) -> None:
+        self._model = model
+
+    def predict(self, example: Example) -> Mapping[Field, Label]:
+        """The client's emotion, from the client's current turn and those before it."""
+        field = Field.CLIENT_EMOTION
+        weights = self._model.score(turn_messages((*example.context, example.client)), field.choices)
+        return {field: Label(value=max(weights, key=weights.__getitem__), probabilities=weights)}
+
+
+def turn_messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
+    """Turns as a classifier of what was said reads them, the one in question last."""
+    mark = mark_for([turn.text for turn in turns])
+    return (Message.of_text("user", "\n".join(render_turn(mark, turn.role, turn.text) for turn in turns)),)
 
 
 def _labels(given: Mapping[Field, str]) -> Labels:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,14 @@ from torch import Tensor
 from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.media.frames import load_sound
 from ai_therapist.models.clip_input import read_clip
-from ai_therapist.models.tuned_folder import MERGED, TunedFolder
+from ai_therapist.models.protocol import Likelihood
+from ai_therapist.models.tuned_folder import BASE, MERGED, TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
 from ai_therapist.videollama2 import VideoLLaMA2Processor, VideoLLaMA2Qwen2ForConditionalGeneration
 
 _TURN_END = "<|im_end|>"
+_SMALL_PARAMETERS = 50_000_000
 
 _PICTURES = ("PNG", "JPEG", "WEBP")
 """Formats of pictures that are opened; others only widen what a hostile file can reach."""
@@ -109,6 +112,33 @@ class TunedModel:
         read = self._continued(self._prompt(messages).fork(), rows[0][:shared])
         return dict(zip(labels, self._weights(read, [row[shared:] for row in rows]), strict=True))
 
+    @torch.inference_mode()
+    def likelihood(self, messages: Sequence[Message], text: str, *, prefix: str = "") -> Likelihood:
+        """Likelihood of the answer that goes on after `prefix` with `text` and then ends, token by token."""
+        ids = self._ids(prefix + text)
+        fixed = self._ids(prefix.rstrip(" "))
+        shared = next((at for at, pair in enumerate(zip(ids, fixed, strict=False)) if pair[0] != pair[1]), len(fixed))
+        shared = min(shared, len(ids))
+        read = self._continued(self._prompt(messages).fork(), ids[:shared])
+        wanted = torch.tensor([[*ids[shared:], self._end]])
+        logits = read.logits[None, None]
+        if wanted.shape[1] > 1:
+            later = self._model(input_ids=wanted[:, :-1], past_key_values=read.cache, use_cache=True).logits
+            logits = torch.cat([logits, later], dim=1)
+        nats = -logits.log_softmax(-1).gather(-1, wanted[..., None]).double().sum()
+        return Likelihood(float(nats), wanted.shape[1])
+
+    @contextmanager
+    def few_threads(self) -> Iterator[None]:
+        """One thread as long as a small model is asked: threads that wait for each other cost it several times more."""
+        before = torch.get_num_threads()
+        if sum(each.numel() for each in self._model.parameters()) < _SMALL_PARAMETERS:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""
         longest = max(len(row) for row in rows)
@@ -161,8 +191,8 @@ class TunedModel:
         return ids
 
 
-def open_tuned(folder: Path) -> TunedModel:
-    """The tuned model in `folder`, as fine-tuning left it; nothing is downloaded.
+def open_tuned(folder: Path, *, untuned: bool = False) -> TunedModel:
+    """The tuned model in `folder`, as fine-tuning left it, or the base it began with; nothing is downloaded.
 
     Raises MissingInput where the folder holds none, InvalidRecord where its description is spoiled.
     """
@@ -173,8 +203,10 @@ def open_tuned(folder: Path) -> TunedModel:
         name = TunedFolder.model_validate_json(about.read_bytes()).name
     except ValidationError:
         raise InvalidRecord(f"{about}: not the description of a tuned model") from None
-    model = load_videollama2(folder / MERGED)
-    return TunedModel(name, model, VideoLLaMA2Processor.from_pretrained(folder / MERGED))
+    model = load_videollama2(folder / (BASE if untuned else MERGED))
+    return TunedModel(
+        f"base of {name}" if untuned else name, model, VideoLLaMA2Processor.from_pretrained(folder / MERGED)
+    )
 
 
 def load_videollama2(folder: Path, *, towers: bool = True) -> VideoLLaMA2Qwen2ForConditionalGeneration:

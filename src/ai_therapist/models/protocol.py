@@ -1,7 +1,7 @@
 """What a model can be asked. A provider implements what it can and says what it accepts."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import Message
@@ -41,3 +41,18 @@ class LabelScorer(Model, Protocol):
         For a language model: the likelihood of each label as the continuation of the answer that begins with
         `prefix`, normalised over the labels. Raises ValueError for labels that the model was not made for.
         """
+
+
+class Likelihood(NamedTuple):
+    """How likely a text is: minus its log-likelihood in nats, and the tokens it rests on, an end token included."""
+
+    nats: float
+    tokens: int
+
+
+@runtime_checkable
+class LikelihoodReader(Model, Protocol):
+    """A model that tells how likely it holds a given answer."""
+
+    def likelihood(self, messages: Sequence[Message], text: str, *, prefix: str = "") -> Likelihood:
+        """Likelihood of the answer that goes on after `prefix` with `text` and then ends."""

@@ -9,6 +9,8 @@ from pydantic import Field
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 
+BASE = "base"
+"""Subfolder with the model before tuning: configuration and weights."""
 MERGED = "merged"
 """Subfolder with the tuned model as transformers loads it."""
 
