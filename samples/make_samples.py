@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import faces
 import numpy as np
 import scenes
 import voices
@@ -168,7 +169,7 @@ def write_recording(scene: scenes.Scene, path: Path, *, index_first: bool) -> No
     with av.open(str(path), "w", format="mp4", options=options) as container:
         rate = 30 if scene.fps == "variable" else Fraction(scene.fps)
         picture = container.add_stream("libx264", rate=rate, options=X264)
-        picture.width, picture.height, picture.pix_fmt = scenes.WIDTH_PX, scenes.faces.HEIGHT_PX, "yuv420p"
+        picture.width, picture.height, picture.pix_fmt = scenes.WIDTH_PX, faces.HEIGHT_PX, "yuv420p"
         picture.time_base = picture.codec_context.time_base = Fraction(1, TICKS_PER_S)
         picture.codec_context.flags |= av.codec.context.Flags.bitexact
         sound = container.add_stream("aac", rate=AUDIO_HZ, layout="mono")

@@ -144,7 +144,8 @@ def mix(scene: Scene) -> NDArray[np.float64]:
     for line in scene.lines:
         first = (line.start_ms - voices.EDGE_MS) * voices.SAMPLES_PER_MS
         sound[first : first + line.speech.samples.size] += line.speech.samples
-    return np.clip(sound, -0.99, 0.99)
+    bounded: NDArray[np.float64] = np.clip(sound, -0.99, 0.99)
+    return bounded
 
 
 def _seed(name: str) -> int:

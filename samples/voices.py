@@ -127,7 +127,7 @@ def speak(text: str, role: str, emotion: str, pitch: float = 1.0) -> Speech:
 
 def _levelled(samples: NDArray[np.float64], level_dbfs: float) -> NDArray[np.float64]:
     """The samples at the wanted root mean square, faded over the outer 10 ms so that no cut clicks."""
-    scaled = samples * (10 ** (level_dbfs / 20) / np.sqrt(np.mean(samples**2)))
+    scaled: NDArray[np.float64] = samples * (10 ** (level_dbfs / 20) / np.sqrt(np.mean(samples**2)))
     ramp = np.linspace(0.0, 1.0, 10 * SAMPLES_PER_MS)
     scaled[: ramp.size] *= ramp
     scaled[-ramp.size :] *= ramp[::-1]

@@ -26,7 +26,8 @@ def frame(start_ms: int, duration_ms: int, value: float = 0.5) -> av.AudioFrame:
 def line_of(*frames: av.AudioFrame, start_s: Fraction = Fraction(0)) -> NDArray[np.float32]:
     line = UnbrokenSound(start_s, 16_000, "mono")
     blocks = [block for piece in frames for block in line.push(piece)] + list(line.flush())
-    return np.concatenate(blocks, axis=1)[0]
+    samples: NDArray[np.float32] = np.concatenate(blocks, axis=1)[0]
+    return samples
 
 
 def test_speech_sound_has_the_tone_and_the_length(tmp_path: Path) -> None:

@@ -44,12 +44,14 @@ each_session = pytest.mark.parametrize("name", NAMES)
 
 @cache
 def gold_of(name: str) -> dict[str, Any]:
-    return json.loads((SAMPLES / "gold" / f"{name}.json").read_text(encoding="utf-8"))
+    gold: dict[str, Any] = json.loads((SAMPLES / "gold" / f"{name}.json").read_text(encoding="utf-8"))
+    return gold
 
 
 @cache
 def consent_of(name: str) -> dict[str, Any]:
-    return json.loads((RECORDINGS / f"{name}.consent.json").read_text(encoding="utf-8"))
+    consent: dict[str, Any] = json.loads((RECORDINGS / f"{name}.consent.json").read_text(encoding="utf-8"))
+    return consent
 
 
 def split_of(group: str) -> str:
@@ -119,6 +121,7 @@ def test_sound_and_picture_decode_to_the_end(name: str) -> None:
         audio, video = container.streams.audio[0], container.streams.video[0]
         ends = {"audio": 0.0, "video": 0.0}
         for frame in container.decode(audio, video):
+            assert isinstance(frame, av.AudioFrame | av.VideoFrame)
             assert frame.time is not None
             ends["audio" if isinstance(frame, av.AudioFrame) else "video"] = frame.time
     for end_s in ends.values():
