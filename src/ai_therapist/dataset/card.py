@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ai_therapist.dataset.publish import FEATURES, Feature
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, label_of
+from ai_therapist.privacy.redaction.report import ResidualRisk
 from ai_therapist.records import Consent, Example, Split, load_codebook
 
 
@@ -22,6 +23,8 @@ class Lineage:
     transcribers: tuple[str, ...]
     withheld: tuple[str, ...]
     """Sessions that do not permit publishing."""
+    redaction: ResidualRisk | None = None
+    """What was replaced; None where the words are as they were said."""
 
 
 def render_card(examples: Sequence[Example], tables: Mapping[Split, Path], lineage: Lineage) -> str:
@@ -32,6 +35,7 @@ def render_card(examples: Sequence[Example], tables: Mapping[Split, Path], linea
         _contents(examples),
         _labels(examples),
         _provenance(lineage),
+        _redaction(lineage.redaction),
         _USE,
     )
     return "\n".join(sections)
@@ -143,6 +147,26 @@ def _provenance(lineage: Lineage) -> str:
             *(f"- Consent: {basis}, {number} session(s)" for basis, number in sorted(bases.items())),
             f"- Publishing: {len(lineage.consents) - withheld} of {len(lineage.consents)} sessions permit it"
             + (". **This folder must not be given away as it is.**" if withheld else "."),
+            "",
+        ]
+    )
+
+
+def _redaction(risk: ResidualRisk | None) -> str:
+    if risk is None:
+        return "## Redaction\n\nNone. **The words are as they were said.** They may name people.\n"
+    return "\n".join(
+        [
+            "## Redaction",
+            "",
+            "Rules without a model replaced what identifies people by stand-ins, the same one for the same person",
+            f"within a session; {risk.rows_touched} of {risk.rows} rows were touched. Rules miss some names, above all",
+            "unusual ones in lower case: before giving this folder away, have a person read these rows:",
+            ", ".join(risk.sample) + ".",
+            "",
+            "| replaced | times |",
+            "|---|---|",
+            *(f"| {kind} | {number} |" for kind, number in risk.replaced.items()),
             "",
         ]
     )

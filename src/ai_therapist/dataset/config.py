@@ -26,3 +26,7 @@ class DatasetConfig(StageConfig):
 
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of common three-word runs (Jaccard index) from which two replies count as the same; above 0, up to 1."""
+
+    redact: bool = True
+    """Whether the dataset folder holds stand-ins in place of names, places, numbers and addresses. What is trained on
+    in this workspace stays as it was said."""

@@ -14,12 +14,14 @@ from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.leakage import check_leakage, without_near_duplicates
 from ai_therapist.dataset.publish import write_tables
 from ai_therapist.dataset.read import ITEM, RUN
+from ai_therapist.dataset.redact import redact_examples
 from ai_therapist.dataset.split import SplitLedger, assign
 from ai_therapist.errors import ItemError, MissingInput
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
 from ai_therapist.privacy.consent import refusal
+from ai_therapist.privacy.redaction.report import ResidualRisk
 from ai_therapist.privacy.release import withheld
 from ai_therapist.records import Annotation, Clip, Example, Session, Split, Transcript, Use
 from ai_therapist.store.blobs import write_atomically
@@ -34,7 +36,7 @@ def dataset_stage(config: DatasetConfig) -> Stage:
     """The stage that makes the whole dataset of one item, which carries the artefacts of all sessions."""
     return Stage(
         name="dataset",
-        version=2,
+        version=3,
         run=make_dataset,
         needs=(*(f"{part}/*" for part in _PARTS), "splits"),
         gives=("examples", "summary", "dataset"),
@@ -83,8 +85,11 @@ def make_dataset(job: Job) -> None:
     job.give_records("examples", examples)
     job.give("summary", canonical_json(_summary(sessions, built, examples, len(duplicates))))
     folder = job.scratch / "folder"
-    tables = write_tables(examples, folder)
-    (folder / "README.md").write_text(render_card(examples, tables, _lineage(sessions)), "utf-8")
+    published, risk = examples, None
+    if config.redact:
+        published, risk = redact_examples(examples, {parts.session.id: parts.transcript for parts in sessions})
+    tables = write_tables(published, folder)
+    (folder / "README.md").write_text(render_card(published, tables, _lineage(sessions, risk)), "utf-8")
     job.give_tree("dataset", folder)
     job.count(examples=len(examples), sessions=len(sessions))
 
@@ -165,7 +170,7 @@ def _reasons(built: Sequence[Built]) -> str:
     )
 
 
-def _lineage(sessions: Sequence[SessionParts]) -> Lineage:
+def _lineage(sessions: Sequence[SessionParts], risk: ResidualRisk | None) -> Lineage:
     consents = {parts.session.name: parts.session.consent for parts in sessions}
     annotators = {note.provenance.annotator for parts in sessions for note in parts.annotations}
     transcribers = {parts.transcript.transcriber for parts in sessions}
@@ -174,6 +179,7 @@ def _lineage(sessions: Sequence[SessionParts]) -> Lineage:
         annotators=tuple(sorted(annotators)),
         transcribers=tuple(sorted(transcribers)),
         withheld=withheld(consents),
+        redaction=risk,
     )
 
 
