@@ -17,7 +17,8 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "embedded annotator": ("core", ("numpy", "safetensors")),
     "dataset folder": ("train", ("datasets", "pyarrow")),
     "fine-tuning and the tuned model": ("train", ("torch", "transformers", "peft")),
-    "evaluation and report": ("train", ("scikit-learn", "jinja2")),
+    "4-bit loading of a 7B model": ("train", ("bitsandbytes",)),
+    "evaluation and report": ("train", ("scikit-learn", "sacrebleu", "rouge-score", "jinja2")),
 }
 """Part of the arc, the extra that brings it, and the distributions it needs."""
 
