@@ -123,13 +123,13 @@ def four_bit(folder: str, device: str) -> dict[str, object]:
 
 def attention_difference(folder: str, device: str, other: str) -> float:
     """Mean absolute difference of the logits after one clip between SDPA and `other`, in bfloat16."""
-    logits = []
+    logits: list[torch.Tensor] = []
     for attention in ("sdpa", other):
         model = load(folder, device, attn_implementation=attention)
         with torch.no_grad():
             logits.append(model(**clip_inputs(model)).logits.float().cpu())
         del model
-    return round((logits[0] - logits[1]).abs().mean().item(), 5)
+    return round(float((logits[0] - logits[1]).abs().mean()), 5)
 
 
 def measure(config: Any, device: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ from ai_therapist import videollama2
 from tests.videollama2.conftest import tiny_model, tiny_tokenizer
 from tests.videollama2.test_features import _inputs
 
+_MEDIA_PARTS = ("vision_tower", "audio_tower", "connector", "audio_projector")
 _PEFT_ASKS_AN_OLD_NAME = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 
@@ -245,13 +246,15 @@ def test_four_bit_language_model_with_towers_in_sixteen(media: Path) -> None:
     quantised = {name for name, kind in kinds.items() if kind == "Linear4bit"}
     assert len(quantised) == 2 * 7
     assert all("language_model.layers" in name for name in quantised)
-    weight = model.model.connector.readout[0].weight
-    assert weight.dtype == model.model.audio_projector[0].weight.dtype == torch.bfloat16
-    assert model.model.vision_tower.encoder.layers[0].mlp.fc1.weight.dtype == torch.bfloat16
+    for part in (*(getattr(model.model, name) for name in _MEDIA_PARTS), model.lm_head):
+        assert {weight.dtype for weight in part.parameters()} == {torch.bfloat16}
     prepare: Any = peft.prepare_model_for_kbit_training
     prepared = prepare(model, use_gradient_checkpointing=False)
     settings: Any = {"r": 4, "target_modules": videollama2.LORA_TARGETS}
     tuned: Any = peft.get_peft_model(prepared, peft.LoraConfig(**settings))
+    trained = [name for name, weight in tuned.named_parameters() if weight.requires_grad]
+    assert len(trained) == 2 * 7 * 2
+    assert all("language_model.layers" in name and "lora_" in name for name in trained)
     inputs = _inputs(processor)
     optimizer = torch.optim.AdamW([weight for weight in tuned.parameters() if weight.requires_grad], lr=0.02)
     losses = []

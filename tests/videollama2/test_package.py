@@ -28,14 +28,16 @@ def test_only_the_named_libraries_are_imported() -> None:
                 assert top in _ALLOWED or top in sys.stdlib_module_names, f"{file.name} imports {name}"
 
 
-def test_importing_the_package_loads_nothing_heavy_and_its_use_no_vision_or_audio_extras() -> None:
-    script = (
-        "import sys, ai_therapist.videollama2 as v\n"
-        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules), 'import is lazy'\n"
-        "v.VideoLLaMA2Qwen2ForConditionalGeneration\n"
-        "assert not {'torchvision', 'torchaudio', 'timm', 'decord', 'peft'} & set(sys.modules)\n"
-    )
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    script = "import sys, ai_therapist.videollama2\nassert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_model_with_media_needs_no_vision_or_audio_extras() -> None:
+    model, processor = tiny_model(tokens_per_clip=4, audio_tokens_per_clip=6)
+    with torch.no_grad():
+        model(**_inputs(processor))
+    assert not {"torchvision", "torchaudio", "timm", "decord", "torchcodec"} & set(sys.modules)
 
 
 def test_exports_equal_the_public_names() -> None:

@@ -15,6 +15,7 @@ from ai_therapist.videollama2 import (
     VideoLLaMA2FeatureExtractor,
     VideoLLaMA2ImageProcessor,
     VideoLLaMA2VideoProcessor,
+    feature_extraction_videollama2,
 )
 from ai_therapist.videollama2.feature_extraction_videollama2 import window_ranges
 from ai_therapist.videollama2.media_videollama2 import Window, read_frames, read_sound
@@ -34,7 +35,7 @@ def write_clip(path: Path, *, frames: int = 24, fps: int = 8, seconds_of_sound: 
             picture = np.full((48, 64, 3), 10 * index, dtype=np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
-        if seconds_of_sound is not None:
+        if seconds_of_sound:
             time = np.arange(int(48_000 * seconds_of_sound)) / 48_000
             tone = (8192 * np.sin(2 * math.pi * 440 * time)).astype(np.int16)
             stereo = np.stack([tone, np.zeros_like(tone)]).T.reshape(1, -1)
@@ -122,6 +123,16 @@ def test_trimmed_sound_keeps_its_length_in_whole_patches(seconds: float, frames:
     assert output["input_features"].shape == (1, frames, 128)
     assert int(output["input_features_mask"].sum()) == frames
     assert extractor.num_frames(min(int(seconds * 16_000), 480_000)) == frames
+
+
+def test_sound_beyond_thirty_seconds_is_cut_from_the_end_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(feature_extraction_videollama2.logger, "warning", said.append)
+    long = np.random.default_rng(0).normal(0, 0.1, 31 * 16_000).astype(np.float32)
+    extractor = VideoLLaMA2FeatureExtractor()
+    heard, first = (extractor(sound)["input_features"] for sound in (long, long[: 30 * 16_000]))
+    assert torch.equal(heard, first)
+    assert said == ["a sound of 31.0 s is cut to 30 s"]
 
 
 def test_a_batch_of_sounds_is_masked_and_deterministic() -> None:
@@ -216,6 +227,11 @@ def test_unreadable_media_are_named(tmp_path: Path) -> None:
     assert read_sound(str(silent), 16_000, mix=True) is None
     with pytest.raises(ValueError, match="has no audio stream"):
         VideoLLaMA2FeatureExtractor().load(str(silent))
+    empty_track = write_clip(tmp_path / "empty.mkv", frames=4, seconds_of_sound=0.0)
+    assert read_sound(str(empty_track), 16_000, mix=True) is None
+    unseen = write_clip(tmp_path / "unseen.mkv", frames=0)
+    with pytest.raises(ValueError, match=r"unseen\.mkv' "):
+        VideoLLaMA2VideoProcessor().load(str(unseen))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="folder without pictures"):
         VideoLLaMA2VideoProcessor().load(str(tmp_path / "empty"))

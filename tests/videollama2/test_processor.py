@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoProcessor
 
 from ai_therapist import videollama2
@@ -91,6 +92,22 @@ def test_tracks_of_clip_files_are_heard_on_request(tmp_path: Path) -> None:
     cut = {"type": "video", "video": spoken, "start_s": 0.0, "end_s": 0.5}
     part = processor.apply_chat_template([_user(cut, "Half.")], **_TOKENIZED, load_audio_from_video=True)
     assert part["input_features_mask"].sum().item() == 48, "a time window cuts the sound too"
+
+
+def test_clips_without_sound_in_their_window_add_no_audio(tmp_path: Path) -> None:
+    _, processor = tiny_model(tokens_per_clip=4, audio_tokens_per_clip=6)
+    short = str(write_clip(tmp_path / "short.mkv", frames=16, seconds_of_sound=0.5))
+    Image.new("RGB", (8, 6)).save(tmp_path / "0.png")
+    for part in (
+        {"type": "video", "video": short, "start_s": 1.0, "end_s": 2.0},
+        {"type": "video", "video": str(tmp_path)},
+        {"type": "video", "video": _FRAMES},
+    ):
+        inputs = processor.apply_chat_template([_user(part, "Hm.")], **_TOKENIZED, load_audio_from_video=True)
+        assert _count(inputs, processor) == (0, 4, 0)
+    with pytest.raises(ValueError, match="give one channel"):
+        own = {"type": "video", "video": _FRAMES, "sound": _SECOND, "start_s": 5.0}
+        processor.apply_chat_template([_user(own, "Hm.")], **_TOKENIZED)
 
 
 def test_rows_are_padded_on_the_left_by_default() -> None:

@@ -1,14 +1,13 @@
 """The files of a checkpoint, in a folder or on the hub, with one clear line for each thing that can be wrong."""
 
-# mypy: allow-untyped-calls
-
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers.utils.hub import cached_file
+
+from .transformers_internals import cached_file_or_none
 
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -24,8 +23,7 @@ def stored_file(source: str, name: str) -> Path | None:
     if not Path(source).is_dir() and not _HUB_ID.fullmatch(source):
         raise FileNotFoundError(f"{source!r} is no folder and no hub id (owner/name)")
     try:
-        # transformers' own switch: without it, a missing file and a broken connection are the same error
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        found = cached_file_or_none(source, name)
     except OSError as error:
         raise OSError(f"{source!r} is no folder, and the hub did not give {name}: {_first_line(error)}") from error
     return None if found is None else Path(found)

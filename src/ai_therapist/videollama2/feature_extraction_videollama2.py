@@ -127,7 +127,7 @@ class VideoLLaMA2FeatureExtractor(SequenceFeatureExtractor):
         """
         samples = read_sound(path, self.sampling_rate, mix=False)
         if samples is None:
-            raise ValueError(f"{path!r} has no audio stream; leave it out or give it as video")
+            raise ValueError(f"{path!r} has no audio stream that holds sound; leave it out or give it as video")
         return samples
 
     def filter_bank(self, samples: Samples) -> Samples:

@@ -63,7 +63,7 @@ def read_frames(path: str, choose: Choose) -> NDArray[np.uint8]:
 
 
 def read_sound(path: str, rate_hz: int, *, mix: bool) -> NDArray[np.float32] | None:
-    """Samples in [-1, 1) at `rate_hz` of the first audio stream, or None where the file has none.
+    """Samples in [-1, 1) at `rate_hz` of the first audio stream, or None where the file has none, or an empty one.
 
     `mix` averages the channels (as the original does for the track of a video); otherwise the first is taken
     (as it does for an audio file).
@@ -83,8 +83,9 @@ def read_sound(path: str, rate_hz: int, *, mix: bool) -> NDArray[np.float32] | N
                 parts.extend(_first_channel(resampler.resample(None)))
     except (av.error.FFmpegError, OSError) as error:
         raise ValueError(f"{path!r} is not readable sound ({type(error).__name__}); give a media file") from error
-    samples = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
-    return samples.astype(np.float32) / np.float32(_INT16_SCALE)
+    if not parts:
+        return None
+    return np.concatenate(parts).astype(np.float32) / np.float32(_INT16_SCALE)
 
 
 def _first_channel(frames: Iterable[av.AudioFrame]) -> list[NDArray[np.int16]]:

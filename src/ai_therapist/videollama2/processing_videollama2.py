@@ -3,12 +3,12 @@
 # mypy: allow-untyped-calls
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from transformers.processing_utils import (
-    _MARKED_RE,
     AudioKwargs,
     ImagesKwargs,
     MultiModalData,
@@ -23,6 +23,7 @@ from .configuration_videollama2 import VideoLLaMA2Config
 from .feature_extraction_videollama2 import AudioMode, AudioPadding, VideoLLaMA2FeatureExtractor
 from .media_videollama2 import Window, read_sound
 from .token_grid import connector_grid, pooled_grid
+from .transformers_internals import without_marked_tokens
 from .video_processing_videollama2 import AspectRatio, VideoLLaMA2ImageProcessor, VideoLLaMA2VideoProcessor
 
 MEDIA_TOKENS = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
@@ -215,7 +216,7 @@ class VideoLLaMA2Processor(OmniModalProcessorMixin):
             ValueError: placeholders and media differ in number.
         """
         if isinstance(text, list):
-            text = [_MARKED_RE.sub("", sample) for sample in text]
+            text = [without_marked_tokens(sample) for sample in text]
         super().validate_inputs(images=images, text=text, videos=videos, audio=audio, **kwargs)
 
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -265,23 +266,34 @@ class VideoLLaMA2Processor(OmniModalProcessorMixin):
                 if kind == "image":
                     images[-1].append(_payload(part))
                 elif kind == "audio":
-                    sounds.append(self._sound(_payload(part), _window(part), mix=False))
+                    sounds.append(self._cut(self._samples(_payload(part)), _window(part)))
                     source.append(None)
                 elif kind == "video":
-                    track = part.get("sound")
-                    if track is None and load_audio_from_video and isinstance(_payload(part), str):
-                        track = read_sound(_payload(part), self.feature_extractor.sampling_rate, mix=True)
+                    track = self._track(part, from_file=load_audio_from_video)
                     if track is not None:
-                        sounds.append(self._sound(track, _window(part), mix=True))
+                        sounds.append(track)
                         source.append(sum(map(len, videos)))
                     videos[-1].append(self.video_processor.load(_payload(part), _window(part)))
         with_track = any(index is not None for index in source)
         extra = {"load_audio_from_video": True, "audio_from_video_indices": source} if with_track else {}
         return images, videos, sounds, extra
 
-    def _sound(self, sound: Any, window: Window, *, mix: bool) -> Any:
-        """Samples of `sound`, a path or an array, inside `window`."""
-        samples = self.feature_extractor.load(sound) if isinstance(sound, str) else sound
+    def _track(self, part: Mapping[str, Any], *, from_file: bool) -> Any:
+        """Samples of a clip's sound inside its window: its own, or its file's; None where the file is silent there."""
+        given = part.get("sound")
+        if given is not None:
+            return self._cut(self._samples(given), _window(part))
+        if not from_file or not isinstance(_payload(part), str) or Path(_payload(part)).is_dir():
+            return None
+        track = read_sound(_payload(part), self.feature_extractor.sampling_rate, mix=True)
+        heard = None if track is None else self._cut(track, _window(part))
+        return heard if heard is not None and len(heard) else None
+
+    def _samples(self, sound: Any) -> Any:
+        return self.feature_extractor.load(sound) if isinstance(sound, str) else sound
+
+    def _cut(self, samples: Any, window: Window) -> Any:
+        """The samples inside `window`."""
         if window == Window():
             return samples
         ordered, rate = window.ordered(), self.feature_extractor.sampling_rate
