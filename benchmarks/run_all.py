@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-NOT_BENCHMARKS = {"run_all", "reporting"}
+NOT_BENCHMARKS = {"run_all", "reporting", "random_clip"}
 FRAME = {"name", "bar", "holds", "conditions"}
 
 

@@ -1,7 +1,7 @@
-"""VideoLLaMA2's import time, cached against live training steps, and generation: python benchmarks/videollama2.py.
+"""VideoLLaMA2: its import time, and training steps from cached features: python benchmarks/videollama2.py [--quick].
 
-All of it is a toy run of a tiny random model on the CPU, which shows ratios, not speed; gpu/videollama2.py has the
-7B shape.
+The steps are a toy run of a tiny random model on the CPU, which shows ratios, not speed; gpu/videollama2.py has the
+7B shape and generation.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from typing import Any, NamedTuple
 
 import torch
+from random_clip import clip_inputs
 from reporting import finish
 
 from ai_therapist import videollama2
@@ -64,28 +65,13 @@ def import_times(rounds: int) -> dict[str, float]:
     return figures
 
 
-def clip_inputs(model: Any) -> dict[str, torch.Tensor]:
-    """One clip with five seconds of sound and 32 text tokens, random, on the model's device."""
-    config = model.config
-    side, generator = config.vision.image_size, torch.Generator().manual_seed(0)
-    text = torch.randint(0, 256, (32,), generator=generator).tolist()
-    media = [config.video_token_id] * config.num_video_tokens()
-    media += [config.audio_token_id] * config.num_audio_tokens(512)
-    inputs = {
-        "input_ids": torch.tensor([text[:16] + media + text[16:]]),
-        "pixel_values_videos": torch.randn(1, config.num_frames, 3, side, side, generator=generator),
-        "input_features": torch.randn(1, 512, 128, generator=generator) * 5 + 15,
-        "input_features_mask": torch.ones(1, 512, dtype=torch.long),
-    }
-    return {name: value.to(model.device) for name, value in inputs.items()}
-
-
 def training_steps(rounds: int) -> dict[str, object]:
     """Median seconds of a step through towers and from cached features, and whether the losses are equal."""
     torch.manual_seed(0)
     config = videollama2.tiny_config(512, tokens_per_clip=4, audio_tokens_per_clip=8)
-    model: Any = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).eval()
-    live = clip_inputs(model)
+    model: Any = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config)
+    model.eval()
+    live = clip_inputs(model, fbank_frames=512)
     with torch.no_grad():
         video = model.get_video_features(live["pixel_values_videos"]).pooler_output
         audio = model.get_audio_features(live["input_features"], live["input_features_mask"]).pooler_output
@@ -105,27 +91,6 @@ def training_steps(rounds: int) -> dict[str, object]:
     return {"live_step_s": round(live_s, 4), "cached_step_ratio": round(live_s / cached_s, 2), "losses_equal": equal}
 
 
-def generation(model: Any, tokens: int) -> dict[str, float]:
-    """Seconds of prefill and new tokens per second after it, greedy."""
-    inputs = clip_inputs(model)
-    settings: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0}
-    model.generate(**inputs, **settings, max_new_tokens=2)
-    times = []
-    for count in (1, tokens):
-        start = time.perf_counter()
-        model.generate(**inputs, **settings, max_new_tokens=count, min_new_tokens=count)
-        times.append(time.perf_counter() - start)
-    return {"prefill_s": round(times[0], 3), "tokens_per_s": round((tokens - 1) / (times[1] - times[0]), 1)}
-
-
-def tiny_generation() -> dict[str, float]:
-    """`generation` of the tiny model on the CPU."""
-    torch.manual_seed(0)
-    config = videollama2.tiny_config(512, tokens_per_clip=4, audio_tokens_per_clip=8)
-    model = videollama2.VideoLLaMA2Qwen2ForConditionalGeneration(config).eval()
-    return {f"toy_{name}": value for name, value in generation(model, 32).items()}
-
-
 def main() -> None:
     """Run all parts and print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,7 +99,7 @@ def main() -> None:
     rounds = 1 if quick else 5
     imports, steps = import_times(0 if quick else rounds), training_steps(rounds)
     extra_s = max(value for name, value in imports.items() if name in ("import_on_top_cpu_s", "import_extra_cpu_s"))
-    figures = {**imports, **steps, **tiny_generation(), "rounds": rounds}
+    figures = {**imports, **steps, "rounds": rounds}
     print(f"imports {imports}; training steps of the tiny model {steps}")
     finish(
         "videollama2",

@@ -21,6 +21,7 @@ import torch
 from ai_therapist import videollama2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from random_clip import clip_inputs
 from reporting import finish
 
 NEW_TOKENS = 128
@@ -63,24 +64,6 @@ def load(folder: str, device: str, **settings: Any) -> Any:
     return model.eval()
 
 
-def clip_inputs(model: Any) -> dict[str, torch.Tensor]:
-    """One clip with 30 s of sound between 32 text tokens, all random, on the model's device."""
-    config, generator = model.config, torch.Generator().manual_seed(0)
-    side = config.vision.image_size
-    text = torch.randint(0, 256, (32,), generator=generator).tolist()
-    media = [config.video_token_id] * config.num_video_tokens()
-    media += [config.audio_token_id] * config.num_audio_tokens(FBANK_FRAMES)
-    ids = torch.tensor([text[:16] + media + text[16:]])
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "pixel_values_videos": torch.randn(1, config.num_frames, 3, side, side, generator=generator),
-        "input_features": torch.randn(1, FBANK_FRAMES, config.audio.num_mel_bins, generator=generator) * 5 + 15,
-        "input_features_mask": torch.ones(1, FBANK_FRAMES, dtype=torch.long),
-    }
-    return {name: value.to(model.device) for name, value in inputs.items()}
-
-
 def seconds(work: Callable[[], object]) -> float:
     """Wall time of `work`, until the device has finished it."""
     start = time.perf_counter()
@@ -92,7 +75,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def generation(model: Any, tokens: int) -> dict[str, float]:
     """Seconds until the first token after one clip, and tokens per second from the second to the last; greedy."""
-    inputs = clip_inputs(model)
+    inputs = clip_inputs(model, FBANK_FRAMES)
 
     def write(count: int) -> object:
         settings: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0, "pad_token_id": 0}
@@ -127,7 +110,7 @@ def attention_difference(folder: str, device: str, other: str) -> float:
     for attention in ("sdpa", other):
         model = load(folder, device, attn_implementation=attention)
         with torch.no_grad():
-            logits.append(model(**clip_inputs(model)).logits.float().cpu())
+            logits.append(model(**clip_inputs(model, FBANK_FRAMES)).logits.float().cpu())
         del model
     return round(float((logits[0] - logits[1]).abs().mean()), 5)
 
