@@ -78,6 +78,17 @@ def test_a_graft_takes_media_from_one_and_language_from_another(media: Path, tmp
     assert all(torch.equal(reloaded[name], weight) for name, weight in state.items())
 
 
+def test_a_graft_without_audio_tower_hears_nothing(tmp_path: Path) -> None:
+    deaf, processor = tiny_model(audio_config=None)
+    deaf.save_pretrained(tmp_path / "deaf")
+    processor.save_pretrained(tmp_path / "deaf")
+    model, grafted = videollama2.graft(str(tmp_path / "deaf"), str(_language_model(tmp_path / "language")))
+    assert not grafted.hears
+    assert not hasattr(model.model, "audio_tower")
+    kept = deaf.model.connector.sampler.weight
+    assert torch.equal(model.model.connector.sampler.weight, kept.bfloat16())
+
+
 def test_a_graft_of_other_width_or_kind_is_refused(media: Path, tmp_path: Path) -> None:
     wide = _language_model(tmp_path / "wide", hidden_size=192)
     with pytest.raises(ValueError, match=r"features of width 128, .*wide' takes 192"):
