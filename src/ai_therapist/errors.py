@@ -10,7 +10,7 @@
     │   ├── UnreadableMedia   not a recording, or one that breaks off
     │   └── InvalidRecord     bytes that are not the record they should be
     ├── TransientError        worth another attempt: a busy server, a worker that died
-    └── StoreError            the store holds something it must not hold                  exit code 1
+    └── StoreError            the disk fails, or the store holds what it must not hold    exit code 1
 
 Messages name ids, files and fields, never what a person said.
 """
@@ -68,4 +68,4 @@ class TransientError(AiTherapistError):
 
 
 class StoreError(AiTherapistError):
-    """The store holds something it must not hold, such as a blob whose bytes do not match its name."""
+    """The disk fails, or the store holds something it must not hold, as a blob that does not match its name."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
-from ai_therapist.errors import ItemError, RequestError, TransientError
+from ai_therapist.errors import ItemError, RequestError, StoreError, TransientError
 from ai_therapist.pipeline.stage import Progress, Task, ignore_progress, run_task
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store
@@ -53,8 +53,9 @@ class Executor(Protocol):
 
 
 def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) -> Ok | Failed:
-    """Run a task and turn its failure into a value. Raises RequestError only: the whole request is wrong then.
+    """Run a task and turn its failure into a value, unless it is not the fault of the item.
 
+    Raises RequestError where the whole request is wrong, and StoreError where the disk fails.
     This is the stage boundary: an error that no one foresaw costs its item, not the batch. Its message is left
     out, since it may quote what people said.
     """
@@ -64,7 +65,7 @@ def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) 
         return Failed(str(error), permanent=True)
     except TransientError as error:
         return Failed(str(error), permanent=False)
-    except RequestError:
+    except (RequestError, StoreError):
         raise
     except Exception as error:
         if os.environ.get("AI_THERAPIST_DEBUG"):

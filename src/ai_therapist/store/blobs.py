@@ -11,6 +11,7 @@ the name exists. So a kill at any moment leaves at most an unreferenced blob.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -33,21 +34,22 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("cas", "act", "bad", "tmp", "work"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        with told_as_store_error(f"open the store {root}"):
+            for name in ("cas", "act", "bad", "tmp", "work"):
+                (root / name).mkdir(parents=True, exist_ok=True)
 
     # blobs
 
     def put_bytes(self, data: bytes) -> str:
         """Keep `data`; returns its sha256."""
-        with self.scratch() as folder:
+        with self.scratch() as folder, told_as_store_error(f"write to {self.root}"):
             path = folder / "blob"
             path.write_bytes(data)
             return self.put_file(path)
 
     def put_file(self, path: Path) -> str:
         """Keep a copy of the file's content; returns its sha256."""
-        with self.scratch() as folder:
+        with self.scratch() as folder, told_as_store_error(f"write to {self.root}"):
             copy = folder / "blob"
             digest = _copy_and_hash(path, copy)
             _publish(copy, self.path(digest))
@@ -62,11 +64,12 @@ class Store:
 
     def checkout(self, tree: str, target: Path) -> None:
         """Write the files of a tree below `target`, replacing files of the same names."""
-        for name, digest in self.tree(tree).items():
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            link_or_copy(self.path(digest), path)
+        with told_as_store_error(f"write to {target}"):
+            for name, digest in self.tree(tree).items():
+                path = target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                link_or_copy(self.path(digest), path)
 
     def tree(self, tree: str) -> dict[str, str]:
         """The listing of a tree: relative POSIX path to digest."""
@@ -142,7 +145,8 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system, removed afterwards."""
-        folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=self.root / "tmp"))
+        with told_as_store_error(f"write to {self.root}"):
+            folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=self.root / "tmp"))
         try:
             yield folder
         finally:
@@ -151,7 +155,8 @@ class Store:
     def work(self, key: str) -> Path:
         """A folder that an unfinished action keeps from attempt to attempt."""
         folder = self.root / "work" / key
-        folder.mkdir(parents=True, exist_ok=True)
+        with told_as_store_error(f"write to {self.root}"):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def drop_work(self, key: str) -> None:
@@ -189,7 +194,7 @@ class Store:
     # inside
 
     def _create(self, path: Path, data: bytes) -> None:
-        with self.scratch() as folder:
+        with self.scratch() as folder, told_as_store_error(f"write to {self.root}"):
             copy = folder / "record"
             copy.write_bytes(data)
             sync_folder(copy)
@@ -207,6 +212,29 @@ class Store:
             yield decode(kind, path.read_bytes(), f"{folder}/{path.stem[:12]}")
 
 
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) or use fewer workers",
+    errno.ENFILE: "close other programs",
+    errno.EACCES: "give yourself the right to write there or choose another workspace",
+    errno.EPERM: "give yourself the right to write there or choose another workspace",
+    errno.EROFS: "the file system is read-only: choose another workspace",
+    errno.EIO: "the disk or its connection fails: check it before you go on",
+}
+
+
+@contextlib.contextmanager
+def told_as_store_error(doing: str) -> Iterator[None]:
+    """Turns an error of the operating system into a StoreError that says what failed, why and what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "look after the disk")
+        reason = error.strerror or type(error).__name__
+        raise StoreError(f"cannot {doing}: {reason}: {remedy}, then run the same command again") from None
+
+
 def hash_file(path: Path) -> str:
     """Sha256 of a file's content. Raises MissingInput where the file cannot be read."""
     try:
@@ -217,20 +245,21 @@ def hash_file(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content so that a reader sees the old or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file's content so that a reader sees the old or the new, never a part. Raises StoreError."""
     # Not mkstemp: what it makes is private to its owner, and a report is for others too.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with told_as_store_error(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from ai_therapist.errors import MissingInput
+from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store, hash_file
 
@@ -25,10 +25,16 @@ class Index:
     def __init__(self, path: Path, store: Store) -> None:
         self._store = store
         fresh = not path.exists()
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot open {path}: {error.sqlite_errorname}: it holds no truth, so check the disk and your rights, "
+                "delete it if it stays, then run the same command again"
+            ) from None
         if fresh:
             self.rebuild()
 

@@ -11,7 +11,7 @@ from ai_therapist.errors import MissingInput
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.store.actions import JsonObject
-from ai_therapist.store.blobs import Store, link_or_copy, write_atomically
+from ai_therapist.store.blobs import Store, link_or_copy, told_as_store_error, write_atomically
 from ai_therapist.store.codec import decode, encode
 from ai_therapist.store.erasure import INDEX, finish, load_tombstones
 from ai_therapist.store.index import Index
@@ -140,7 +140,8 @@ class Workspace:
         """Replace view/`folder` by links from readable relative names to blobs."""
         target = self.root / "view" / folder
         shutil.rmtree(target, ignore_errors=True)
-        for name, digest in files.items():
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(self.store.path(digest), path)
+        with told_as_store_error(f"write {target}"):
+            for name, digest in files.items():
+                path = target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(self.store.path(digest), path)
