@@ -11,6 +11,7 @@ from ai_therapist.evaluation import run as evaluation_run
 from ai_therapist.evaluation.config import EvaluationConfig
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.run import evaluate
+from ai_therapist.models.catalogue import open_model
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
 from ai_therapist.records import Example, Split
@@ -229,14 +230,16 @@ def test_a_model_named_by_its_spec_predicts_too(tmp_path: Path) -> None:
     answer = "Client emotion: fear\\nStrategy: Restatement\\nTherapist emotion: neutral\\nReply: So it is hard."
     script.write_text(f'{{"replies": ["{answer}", "gibberish"], "repeat": true}}')
     workspace = make_arc(tmp_path / "workspace", GOLDS)
-    name = f"scripted:{script}"
-    run(workspace, None, EvaluationConfig(systems=("majority",), models=("embedded", name), resamples=1000))
+    specs = ("embedded", f"scripted:{script}")
+    run(workspace, None, EvaluationConfig(systems=("majority",), models=specs, resamples=1000))
+    embedded, name = (open_model(spec).name for spec in specs)
+    assert str(tmp_path) not in workspace.report_json.read_text("utf-8")
     report = report_of(workspace)
     evaluation, replies = report["evaluation"], report["reply_scores"]
     assert isinstance(evaluation, dict)
     assert isinstance(replies, dict)
-    assert set(evaluation) == {"majority", "embedded", name}
-    assert evaluation["embedded"]["client_emotion"]["accuracy"]["kind"] == "scored"
-    assert evaluation["embedded"]["strategy"]["accuracy"]["kind"] == "unscored"
+    assert set(evaluation) == {"majority", embedded, name}
+    assert evaluation[embedded]["client_emotion"]["accuracy"]["kind"] == "scored"
+    assert evaluation[embedded]["strategy"]["accuracy"]["kind"] == "unscored"
     assert evaluation[name]["strategy"]["abstention_rate"]["value"] == 0.5
     assert replies[name]["words"]["value"] == 4

@@ -13,18 +13,25 @@ from ai_therapist.cli.options import load_settings, settings_options, workspace_
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of gold transcripts, NAME.json each, to measure extraction and annotation against.",
 )
+@click.option("--allow-leak", is_flag=True, help="Print figures although the leak audit failed, with a watermark.")
 @workspace_option
 @settings_options
 @click.pass_context
 def command(
-    ctx: click.Context, gold: Path | None, workspace: Path, config: Path | None, assignments: tuple[str, ...]
+    ctx: click.Context,
+    gold: Path | None,
+    allow_leak: bool,
+    workspace: Path,
+    config: Path | None,
+    assignments: tuple[str, ...],
 ) -> None:
     """Measure the tuned model beside its baselines on the held-out split; write report.json and report.html."""
     from ai_therapist.cli.arc import Arc
     from ai_therapist.cli.console import exit_code, print_run, say
     from ai_therapist.store.workspace import Workspace
 
-    settings = load_settings(config, assignments)
+    asked = (*assignments, "evaluation.allow_leak=true") if allow_leak else assignments
+    settings = load_settings(config, asked)
     place = Workspace.existing(workspace)
     run = Arc(place, settings).evaluate(gold)
     print_run(run)

@@ -22,6 +22,7 @@ from ai_therapist.records.base import Record
 
 _NAMED = 5
 """Ids that a finding names."""
+_TOLERATED = 0.005
 _MIN_RUNS = 6
 """Runs of three words below which two texts are alike by chance: greetings, short questions."""
 
@@ -59,6 +60,8 @@ class LeakAudit(Record):
 
     checked: int
     leaks: tuple[Leak, ...]
+    tolerated: tuple[Leak, ...] = ()
+    """Near-duplicates so few that they move no figure: at most one in 200 of the rows outside the train split."""
 
     @property
     def passed(self) -> bool:
@@ -105,7 +108,13 @@ def audit(rows: Sequence[AuditRow], threshold: float, known: Mapping[str, Sequen
         "gold label in the prompt": [row.id for row in rows if _LABELLED.search(row.prompt)],
     }
     leaks = [Leak(kind=kind, count=len(ids), named=tuple(ids[:_NAMED])) for kind, ids in found.items() if ids]
-    return LeakAudit(checked=len(rows), leaks=tuple(leaks))
+    few = _TOLERATED * sum(row.split != "train" for row in rows)
+    tolerated = [leak for leak in leaks if leak.kind.startswith("near") and leak.count <= few]
+    return LeakAudit(
+        checked=len(rows),
+        leaks=tuple(leak for leak in leaks if leak not in tolerated),
+        tolerated=tuple(tolerated),
+    )
 
 
 def _in_two_splits(pairs: Iterable[tuple[str, str]]) -> list[str]:

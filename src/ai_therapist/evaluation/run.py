@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ai_therapist.dataset.read import dataset_item
 from ai_therapist.evaluation.audit import audit_examples
-from ai_therapist.evaluation.config import EvaluationConfig
+from ai_therapist.evaluation.config import EvaluationConfig, SystemName
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, SessionEvidence, Training
 from ai_therapist.evaluation.gold import GoldSession, gold_files
+from ai_therapist.evaluation.outputs import predictions_jsonl, render_markdown, render_model_index
 from ai_therapist.evaluation.page import render_page
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.replies import ReplyTable
@@ -99,18 +100,22 @@ def _session_item(store: Store, session: ItemRecord, golds: Mapping[str, Path]) 
 def _systems(workspace: Workspace, config: EvaluationConfig, dataset: ItemRecord) -> tuple[list[Item], list[str]]:
     """The systems that can predict, and a sentence for each that cannot."""
     items, left_out = [], []
-    for name in dict.fromkeys((*config.systems, *config.models)):
+    for name in dict.fromkeys(config.systems):
         found = _artefacts_of(name, workspace, dataset)
         if isinstance(found, str):
             left_out.append(found)
         else:
-            model = open_model(name).name if name in config.models else None
-            system = workspace.store.put_bytes(encode(SystemRecord(name=name, model=model)))
+            system = workspace.store.put_bytes(encode(SystemRecord(name=name)))
             items.append(Item(name, name, found | {"system": system}))
+    for spec in dict.fromkeys(config.models):
+        # A spec may name a place on this machine, which no report should: the model's own name stands for it.
+        called = open_model(spec).name
+        system = workspace.store.put_bytes(encode(SystemRecord(name=called, spec=spec)))
+        items.append(Item(called, called, {"examples": dataset.artefacts["examples"], "system": system}))
     return items, left_out
 
 
-def _artefacts_of(name: str, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
+def _artefacts_of(name: SystemName, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
     """What a system predicts from, or why it cannot."""
     examples = {"examples": dataset.artefacts["examples"]}
     if name in _NEED_SKLEARN and find_spec("sklearn") is None:
@@ -212,6 +217,12 @@ def _write(
     artefacts = {name: workspace.store.put_bytes(data) for name, data in files.items()}
     write_atomically(workspace.report_json, files["report"])
     write_atomically(workspace.report_html, files["page"])
+    for name, text in (
+        ("report.md", render_markdown(report)),
+        ("model-index.json", render_model_index(report)),
+        ("predictions.jsonl", predictions_jsonl(evidence)),
+    ):
+        write_atomically(workspace.report_json.with_name(name), text.encode())
     workspace.show(
         RUN,
         {

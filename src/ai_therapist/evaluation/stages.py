@@ -26,8 +26,8 @@ class SystemRecord(Record):
     """Which system predicts: an input like any other, so that each has its own action."""
 
     name: Annotated[str, Field(min_length=1)]
-    model: str | None = None
-    """Name and revision of a model that is named by its spec; None for the systems of this package."""
+    spec: str | None = None
+    """KIND or KIND:WHERE of a model, whose own name `name` then is; None for the systems of this package."""
 
 
 class PredictConfig(StageConfig):
@@ -99,12 +99,13 @@ def predict(job: Job) -> None:
     A run that was stopped goes on after the last example that it had finished.
     """
     examples = job.record_list(Example, "examples")
-    name = job.record(SystemRecord, "system").name
+    system_record = job.record(SystemRecord, "system")
+    name, known_as = system_record.name, system_record.spec or system_record.name
     held_out = [example for example in examples if example.split is Split.TEST]
     finished = PredictionLog(job.work / "predictions.jsonl")
     left = [example for example in held_out if example.id not in finished.examples]
     if left:
-        with opened(name, job, examples, cast(PredictConfig, job.config).reply_tokens) as system:
+        with opened(known_as, job, examples, cast(PredictConfig, job.config).reply_tokens) as system:
             for number, example in enumerate(left, start=len(held_out) - len(left) + 1):
                 finished.append(predictions_of(name, system, example))
                 job.progress(number, len(held_out), name)

@@ -1,0 +1,118 @@
+"""ai-therapist suite."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ai_therapist.evaluation.suites.run import SuiteReport
+    from ai_therapist.evaluation.suites.safety import RateReport
+
+_FIGURES = ("accuracy", "macro_f1", "weighted_f1", "kappa", "preference_bias", "abstention_rate")
+
+
+@click.command(epilog="Example:  ai-therapist suite stanford interjection_responses_trimmed.csv")
+@click.argument("name")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--model", "spec", help="A model that is asked as well: KIND or KIND:WHERE, such as scripted:answers.json."
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Stored labels that are scored as well: a CSV with the columns id and label.",
+)
+@click.option("--allow-leak", is_flag=True, help="Print figures although the leak audit failed, with a watermark.")
+@click.option("--resamples", type=click.IntRange(1000), default=10_000, show_default=True, help="Resamples.")
+@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="Write the report as JSON to this file.")
+def command(
+    name: str,
+    files: tuple[Path, ...],
+    spec: str | None,
+    predictions: Path | None,
+    allow_leak: bool,
+    resamples: int,
+    target: Path | None,
+) -> None:
+    """Run a published test set on files of yours; nothing is fetched.
+
+    Without FILES the layout that the suite reads is printed.
+
+    \b
+    annomi-behaviour  annomi-talk  goemotions  epitome  meld  emodynamix-annomi  stanford  xstest
+    """
+    from ai_therapist.cli.console import out
+    from ai_therapist.errors import ConfigError
+    from ai_therapist.evaluation.config import Resampling
+    from ai_therapist.evaluation.suites.labelled import SUITES
+    from ai_therapist.evaluation.suites.layout import read_table
+    from ai_therapist.evaluation.suites.run import run_suite
+    from ai_therapist.evaluation.suites.safety import SAFETY_SUITES
+    from ai_therapist.models.catalogue import open_model
+    from ai_therapist.store.blobs import write_atomically
+    from ai_therapist.store.codec import encode
+
+    if name not in SUITES and name not in SAFETY_SUITES:
+        raise ConfigError(f"there is no suite {name!r}; known are {', '.join((*SUITES, *SAFETY_SUITES))}")
+    resampling = Resampling(resamples)
+    if name in SAFETY_SUITES:
+        rates = SAFETY_SUITES[name](files, resampling)
+        _print_rates(rates)
+        data = encode(rates)
+    else:
+        suite = SUITES[name]
+        if not files:
+            out.print(f"{suite.name}: {suite.protocol}\nreads {suite.layout}", markup=False)
+            return
+        model = None if spec is None else open_model(spec)
+        stored = (
+            None
+            if predictions is None
+            else {row["id"]: row["label"] for row in read_table(predictions, ("id", "label"))}
+        )
+        report = run_suite(suite, suite.load(files), resampling, model=model, stored=stored, allow_leak=allow_leak)
+        _print_report(report)
+        data = encode(report)
+    if target is not None:
+        write_atomically(target, data)
+
+
+def _print_rates(report: "RateReport") -> None:
+    from rich.table import Table
+
+    from ai_therapist.cli.console import out
+    from ai_therapist.evaluation.page import show_score
+
+    published = {row.system: row for row in report.published}
+    out.print(report.protocol, markup=False)
+    table = Table("", "here", "n", "published")
+    for name, score in report.rates.items():
+        theirs = next(iter(published[name].figures.values()), None) if name in published else None
+        value = f"{score.value:.3f} " if score.kind == "scored" else ""
+        count = str(score.n) if score.kind == "scored" else ""
+        table.add_row(name, value + show_score(score), count, "" if theirs is None else f"{theirs:.3f}")
+    out.print(table)
+
+
+def _print_report(report: "SuiteReport") -> None:
+    from rich.table import Table
+
+    from ai_therapist.cli.console import out
+    from ai_therapist.evaluation.page import show_score
+
+    rows = ", ".join(f"{count} {split}" for split, count in report.rows.items())
+    out.print(f"{report.protocol}; rows: {rows}; scored on {report.held_out}", markup=False)
+    out.print(report.watermark or f"Leak audit: {report.leak_audit.summary}", markup=False)
+    table = Table("system", *_FIGURES)
+    for name, scores in report.evaluation.items():
+        mark = " (told gold labels)" if report.systems[name].leaks else ""
+        table.add_row(name + mark, *(show_score(getattr(scores, figure)) for figure in _FIGURES))
+    for each in report.published:
+        figures = (each.figures.get(figure) for figure in _FIGURES)
+        table.add_row(f"published: {each.system}", *("" if value is None else f"{value:.3f}" for value in figures))
+    out.print(table)
+    for source in dict.fromkeys(each.source for each in report.published):
+        out.print(f"Published rows: {source}", markup=False)
+    for line in report.not_run:
+        out.print(f"Not run: {line}", markup=False)

@@ -1,0 +1,1 @@
+"""Published test sets, read from files that the user supplies; nothing is fetched."""

@@ -1,0 +1,43 @@
+"""ai-therapist suite."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+
+HEADER = "split,transcript_id,utterance_id,label,text\n"
+
+
+def test_a_labelled_suite_shows_ours_beside_the_published(run_cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        f"{'dev' if at % 3 == 0 else 'train'},{at % 3},{at},{'change' if at % 2 else 'neutral'},t{at % 2}\n"
+        for at in range(24)
+    ]
+    (tmp_path / "talk.csv").write_text(HEADER + "".join(rows), "utf-8")
+    (tmp_path / "stored.csv").write_text("id,label\n0-0,neutral\n", "utf-8")
+    shown = run_cli("suite", "annomi-talk", "talk.csv", "--predictions", "stored.csv", "-o", "report.json")
+    assert shown.code == 0, shown.err
+    assert "copy-gold (told gold labels)" in shown.out
+    assert "published: GPT-4o, zero-shot" in shown.out
+    assert "MMLA split" in shown.out
+    report = json.loads((tmp_path / "report.json").read_bytes())
+    assert set(report["evaluation"]) == {"majority", "copy-gold", "text-only", "stored"}
+
+
+def test_a_safety_suite_prints_rates(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "replies.csv").write_text("participant_type,id,correct_response\ngpt-4o,a,True\n", "utf-8")
+    shown = run_cli("suite", "stanford", "replies.csv")
+    assert shown.code == 0
+    assert "0.786" in shown.out
+
+
+def test_layouts_and_unknown_names(run_cli: Cli) -> None:
+    shown = run_cli("suite", "meld")
+    assert shown.code == 0
+    assert "two CSV files, train then test" in shown.out
+    refused = run_cli("suite", "melt")
+    assert refused.code == 2
+    assert "there is no suite 'melt'; known are annomi-behaviour" in refused.err
+    missing = run_cli("suite", "annomi-talk", "absent.csv")
+    assert missing.code == 2
+    assert "expected columns: split" in missing.err
