@@ -130,7 +130,7 @@ def main() -> None:
     """Measure where there is a CUDA device, or the tiny model anywhere, and print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="a model of a million weights, also without a GPU")
-    parser.add_argument("--quick", action="store_true", help="the same; there is no shorter version")
+    parser.add_argument("--quick", action="store_true", help="accepted as by all benchmarks; changes nothing")
     tiny = parser.parse_args().tiny
     bar = f"7B shape in 4 bits within {LIMIT_GIB:g} GiB; attentions within {FLASH_LIMIT:g} of each other"
     if not torch.cuda.is_available() and not tiny:
