@@ -1,9 +1,10 @@
 """Predictions as records: one per field, in the order of the answer, each beside its own gold label."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from ai_therapist.dataset.render import Field
-from ai_therapist.evaluation.predictions import Prediction, Reply, predictions_of
+from ai_therapist.evaluation.predictions import Prediction, PredictionLog, Reply, predictions_of
 from ai_therapist.records import Abstention, Example, Label
 from ai_therapist.store.codec import decode_all, encode_all
 from tests.evaluation.arc import make_examples, make_gold
@@ -41,3 +42,16 @@ def test_a_reply_stays_out_of_repr() -> None:
 
 def test_predictions_survive_the_codec() -> None:
     assert list(decode_all(Prediction, encode_all(RECORDS), "predictions")) == RECORDS
+
+
+def test_a_stopped_run_loses_one_example_at_most(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path / "log.jsonl")
+    log.append(RECORDS)
+    other = EXAMPLE.model_copy(update={"id": "exm_000000000001"})
+    log.append(predictions_of("partial", Partial(), other))
+    whole = (tmp_path / "log.jsonl").read_bytes()
+    (tmp_path / "log.jsonl").write_bytes(whole[:-10])
+    again = PredictionLog(tmp_path / "log.jsonl")
+    assert again.examples == {EXAMPLE.id: tuple(RECORDS)}
+    again.append(predictions_of("partial", Partial(), other))
+    assert (tmp_path / "log.jsonl").read_bytes() == whole

@@ -9,7 +9,7 @@ import torch
 
 from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.models.local import TunedModel, open_tuned
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.protocol import LabelScorer, LikelihoodReader, TextGenerator
 from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
@@ -67,6 +67,32 @@ def test_scores_are_likelihoods_of_whole_labels(model: TunedModel, prefix: str) 
     assert list(scores) == list(LABELS)
     assert sum(scores.values()) == pytest.approx(1)
     assert list(scores.values()) == pytest.approx(torch.tensor(expected).softmax(0).tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("text", ["joy", "So the evenings are hard.", ""])
+def test_a_likelihood_is_that_of_every_token_and_of_the_end(model: TunedModel, text: str) -> None:
+    prefix = "Reply: "
+    ids = [*model._tokenizer(prefix + text, add_special_tokens=False)["input_ids"], model._end]
+    before = len(model._tokenizer(prefix.rstrip(" "), add_special_tokens=False)["input_ids"])
+    logits = _logits(model, HELLO, ids).log_softmax(-1)
+    expected = -sum(float(logits[place, ids[place]]) for place in range(before, len(ids)))
+    found = model.likelihood(HELLO, text, prefix=prefix)
+    assert found.nats == pytest.approx(expected, rel=1e-3)
+    assert found.tokens == len(ids) - before
+    assert isinstance(model, LikelihoodReader)
+
+
+def test_a_small_model_is_asked_with_one_thread(model: TunedModel) -> None:
+    before = torch.get_num_threads()
+    with model.few_threads():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+def test_the_base_before_tuning_opens_from_the_same_folder(folder: Path, model: TunedModel) -> None:
+    base = open_tuned(folder, untuned=True)
+    assert base.name == f"base of {model.name}"
+    assert set(base.score(HELLO, LABELS)) == set(LABELS)
 
 
 def test_the_order_and_company_of_labels_do_not_change_their_ratio(model: TunedModel) -> None:
