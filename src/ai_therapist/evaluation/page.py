@@ -371,15 +371,11 @@ def _panels(report: Report, task: str) -> list[tuple[str, Markup]]:
             title,
             charts.whiskers(
                 f"{_PREDICTED[task]}: {title} of each system with 95 % interval",
-                [Whisker(system, _metric(tasks[task], metric)) for system, tasks in report.evaluation.items()],
+                [Whisker(system, getattr(tasks[task], metric)) for system, tasks in report.evaluation.items()],
             ),
         )
         for metric, title in _METRICS.items()
     ]
-
-
-def _metric(scores: LabelScores, metric: str) -> Score:
-    return scores.accuracy if metric == "accuracy" else scores.macro_f1
 
 
 def _matrix(title: str, scores: LabelScores) -> Markup | None:
