@@ -273,14 +273,10 @@ def _eyes(brush: _Brush, look: Look, pose: Pose) -> None:
             brush.stroke(_bow((x - 8, y), (x, y - 2 * opening), (x + 8, y)), 1.6, dark)
         height = -20.0 - 4.5 * pose.brow_lift
         inner, outer = height - 4.5 * pose.brow_tilt, height + 3.0 * pose.brow_tilt
-        brush.stroke(
-            _bow((side * 6, inner), (side * 14, (inner + outer) / 2 - 3.5), (side * 24, outer)), 3.2, dark
-        )
+        brush.stroke(_bow((side * 6, inner), (side * 14, (inner + outer) / 2 - 3.5), (side * 24, outer)), 3.2, dark)
         if pose.tear > 0.2:
             drop = 8 + 9 * pose.tear
-            brush.shape(
-                [(side * 19, drop - 9), (side * 19 - 3, drop), (side * 19 + 3, drop)], (150, 204, 244)
-            )
+            brush.shape([(side * 19, drop - 9), (side * 19 - 3, drop), (side * 19 + 3, drop)], (150, 204, 244))
             brush.oval((side * 19, drop), (3.1, 3.1), (150, 204, 244))
         if look.glasses:
             brush.ring((x, y), 12.5, 1.6, (58, 60, 72))
@@ -302,9 +298,7 @@ def _mouth(brush: _Brush, skin: Colour, pose: Pose) -> None:
         teeth = _bow(left, (0, 2 * centre - corner - 4 * pose.mouth_open + 5), right)
         brush.shape(upper + teeth[::-1], (250, 246, 240))
         if pose.mouth_open > 0.45:
-            brush.oval(
-                (0, centre + 7.5 * pose.mouth_open), (half * 0.5, 2.6 * pose.mouth_open), (206, 94, 96)
-            )
+            brush.oval((0, centre + 7.5 * pose.mouth_open), (half * 0.5, 2.6 * pose.mouth_open), (206, 94, 96))
         brush.stroke(lower, 2.4, lip)
     brush.stroke(upper, 2.4, lip)
 

@@ -32,9 +32,7 @@ def main(names: list[str]) -> int:
     clean_errors = clean_words = 0
     with ProcessPoolExecutor() as pool:
         for gold, (errors, words, misheard) in zip(map(_read, paths), pool.map(measure, paths), strict=True):
-            print(
-                f"{gold['session']:14} WER {errors / words:.3f} ({errors}/{words})  {', '.join(gold['traits'])}"
-            )
+            print(f"{gold['session']:14} WER {errors / words:.3f} ({errors}/{words})  {', '.join(gold['traits'])}")
             for line in misheard:
                 print(f"    {line}", flush=True)
             if "clean" in gold["traits"]:

@@ -134,9 +134,7 @@ def _levelled(samples: NDArray[np.float64], level_dbfs: float) -> NDArray[np.flo
     return scaled
 
 
-def _run_flite(
-    voice: str, text: str, stretch: float, pitch: float
-) -> tuple[NDArray[np.float64], tuple[Phone, ...]]:
+def _run_flite(voice: str, text: str, stretch: float, pitch: float) -> tuple[NDArray[np.float64], tuple[Phone, ...]]:
     """Samples and phones of one flite run, silence included; times from the start of the audio."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "line.wav"

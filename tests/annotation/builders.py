@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ai_therapist.records import (
+    Annotation,
     AudioStream,
     Clip,
     Fault,
     Media,
+    Modality,
+    Outcome,
+    Provenance,
     Session,
+    Task,
     TimeSpan,
     Transcript,
     Use,
@@ -35,6 +40,20 @@ def make_turns(session: Session, *texts: str, speakers: str = "AB") -> tuple[Utt
         )
         for index, text in enumerate(texts)
     )
+
+
+def make_annotation(turn: str, outcome: Outcome, task: Task = Task.EMOTION) -> Annotation:
+    """An annotation of the turn that the seed `turn` names."""
+    provenance = Provenance(
+        annotator="test",
+        prompt_sha256=make_digest("prompt"),
+        codebook="1.0",
+        modalities=frozenset({Modality.TEXT}),
+        route="test",
+        request_sha256=make_digest(turn),
+        at="2026-01-01T00:00:00+00:00",
+    )
+    return Annotation.of(f"utt_{make_digest(turn)[:12]}", task, outcome, provenance)
 
 
 def make_clip(turn: Utterance, *faults: Fault, sound: bool = True, picture: bool = True) -> Clip:

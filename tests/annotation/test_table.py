@@ -3,8 +3,7 @@
 from ai_therapist.annotation.table import render_table
 from ai_therapist.records import Abstention, Label, Outcome, Task, Utterance
 from ai_therapist.testing import make_session
-from tests.annotation.builders import make_turns
-from tests.annotation.test_agreement import make_annotation
+from tests.annotation.builders import make_annotation, make_turns
 
 
 def test_a_table_shows_labels_probabilities_and_reasons_but_no_words() -> None:
