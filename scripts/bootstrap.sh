@@ -24,4 +24,8 @@ else
   export UV_TORCH_BACKEND="${UV_TORCH_BACKEND:-auto}"
 fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[$extra]"
+# uv compiles no bytecode, and the first run would pay for it: import once what every run imports.
+echo "bootstrap: compiling (half a minute)"
+PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import ai_therapist.cli.settings, ai_therapist.finetuning.train
+import ai_therapist.evaluation.run, datasets, faster_whisper, kaldi_native_fbank, pocketsphinx, sklearn.cluster' > /dev/null
 echo "$wanted" > "$installed"

@@ -44,7 +44,7 @@ class FinetuningConfig(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 3407
     """Seed of the adapter's first weights and of the order of examples."""
 
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 6
     """Passes over the training examples."""
 
     batch_size: Annotated[int, Field(ge=1, le=256)] = 2
