@@ -56,6 +56,8 @@ def import_times(rounds: int) -> dict[str, float]:
     done = subprocess.run([sys.executable, "-c", ON_TOP], check=True, stdout=subprocess.PIPE, text=True)
     cpu_s, wall_s = map(float, done.stdout.split())
     figures = {"import_on_top_cpu_s": round(cpu_s, 2), "import_on_top_wall_s": round(wall_s, 2)}
+    figures["import_package_cpu_s"] = round(cost("import ai_therapist.videollama2").cpu_s, 2)
+    figures["import_transformers_cpu_s"] = round(cost("import transformers").cpu_s, 2)
     pairs = [(cost(NATIVE), cost(OURS)) for _ in range(rounds)]
     for unit in Cost._fields if rounds else ():
         native, ours = ([getattr(one, unit) for one in column] for column in zip(*pairs, strict=True))
@@ -98,14 +100,15 @@ def main() -> None:
     quick = parser.parse_args().quick
     rounds = 1 if quick else 5
     imports, steps = import_times(0 if quick else rounds), training_steps(rounds)
-    extra_s = max(value for name, value in imports.items() if name in ("import_on_top_cpu_s", "import_extra_cpu_s"))
+    package_s = imports["import_package_cpu_s"] - imports["import_transformers_cpu_s"]
+    extra_s = max(package_s, imports["import_on_top_cpu_s"])
     figures = {**imports, **steps, "rounds": rounds}
     print(f"imports {imports}; training steps of the tiny model {steps}")
     finish(
         "videollama2",
         figures,
-        f"import at most {IMPORT_MARGIN_S} s of processor time above a native model of transformers; cached loss "
-        "equals live",
+        f"import at most {IMPORT_MARGIN_S} s of processor time above transformers' own: the package beside "
+        "transformers, its classes on top of a native model's; cached loss equals live",
         holds=bool(steps["losses_equal"]) and extra_s <= IMPORT_MARGIN_S,
     )
 
