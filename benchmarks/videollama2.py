@@ -101,14 +101,14 @@ def main() -> None:
     rounds = 1 if quick else 5
     imports, steps = import_times(0 if quick else rounds), training_steps(rounds)
     package_s = imports["import_package_cpu_s"] - imports["import_transformers_cpu_s"]
-    extra_s = max(package_s, imports["import_on_top_cpu_s"])
+    extra_s = max(package_s, imports["import_on_top_cpu_s"], imports.get("import_extra_cpu_s", 0.0))
     figures = {**imports, **steps, "rounds": rounds}
     print(f"imports {imports}; training steps of the tiny model {steps}")
     finish(
         "videollama2",
         figures,
         f"import at most {IMPORT_MARGIN_S} s of processor time above transformers' own: the package beside "
-        "transformers, its classes on top of a native model's; cached loss equals live",
+        "transformers, its classes on top of a native model's and in a process of their own; cached loss equals live",
         holds=bool(steps["losses_equal"]) and extra_s <= IMPORT_MARGIN_S,
     )
 
