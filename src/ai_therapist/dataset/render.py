@@ -1,18 +1,20 @@
 """The one renderer: what a model reads and what it should answer, the same for training, evaluation and serving.
 
-    system     what to do, and the labels to choose from
-    user       what the client said              ┐
-    assistant  what the therapist said           │ context, oldest first: words only, never a label
-    …                                            ┘
-    user       the clip of the client's turn, and what the client says in it
-    ───────────────────────────────────────────────────────
-    assistant  Client emotion: sadness           ┐
-               Strategy: Restatement             │ the target: labels first, so that they
-               Therapist emotion: neutral        │ condition the reply
-               Reply: So the evenings are hard.  ┘
+    system     what to do, and the labels to choose from ┐
+    user       what the client said                      │ trunk: the context, oldest first; words only,
+    assistant  what the therapist said                   │ never a label, never a clip
+    …                                                    ┘
+    user       the clip of the client's turn, and what the client says in it ┐
+    ─────────────────────────────────────────────────────                    │
+    assistant  Client emotion: sadness           ┐                           │ branch of the turn
+               Strategy: Restatement             │ the target: labels first, │
+               Therapist emotion: neutral        │ so that they condition    │
+               Reply: So the evenings are hard.  ┘ the reply                 ┘
 
-All before the last user message is text that later turns share. A label that is None has no line at all: nothing is
-learned in its place and nothing stands in for it.
+The trunk of a turn is the beginning of the trunk of every later turn, so what a model has read of it can be kept;
+a branch grows from it and is dropped. Nothing of a branch is in a trunk: the client's words come again there without
+the clip, the reply without the labels. A label that is None has no line at all: nothing is learned in its place and
+nothing stands in for it.
 """
 
 from __future__ import annotations
@@ -90,10 +92,21 @@ def render_prompt(context: Sequence[Turn], client: Turn, clip_path: Path | str |
     the client's turn, or None where there is nothing to see and hear. Raises ValueError for a turn of anyone but the
     client and the therapist.
     """
-    said = [_message(turn) for turn in context]
+    return (*render_trunk(context), render_branch(client, clip_path))
+
+
+def render_trunk(context: Sequence[Turn]) -> tuple[Message, ...]:
+    """The system message and what was said, oldest first: one message per turn, words only.
+
+    render_trunk(turns[:n]) is the beginning of render_trunk(turns). Raises ValueError as `render_prompt`.
+    """
+    return (Message.of_text("system", instructions()), *(_message(turn) for turn in context))
+
+
+def render_branch(client: Turn, clip_path: Path | str | None) -> Message:
+    """The message of the client's current turn, its clip first; the answer to it ends the branch."""
     seen = () if clip_path is None else (VideoPart(path=str(clip_path)),)
-    now = Message(role="user", parts=(*seen, TextPart(text=plain(client.text))))
-    return (Message.of_text("system", instructions()), *said, now)
+    return Message(role="user", parts=(*seen, TextPart(text=plain(client.text))))
 
 
 def target_text(labels: Labels, reply: str) -> str:
