@@ -27,6 +27,8 @@ def command(session: str, yes: bool, workspace: Path) -> None:
         f"{found.name} ({found.session}): {found.actions} actions, {found.blobs} blobs, {found.bytes / 1e6:.1f} MB",
         markup=False,
     )
+    if found.decisions:
+        out.print(f"  {found.decisions} decisions of people go with it; nothing can make them again", markup=False)
     for model in found.models:
         out.print(f"  tainted model {model[:12]}: it learned from this session and goes with it", markup=False)
     for ledger in found.ledgers:

@@ -1,5 +1,6 @@
 """ai-therapist verify."""
 
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -10,14 +11,15 @@ from ai_therapist.cli.options import workspace_option
 @click.command(epilog="Example:  ai-therapist verify -w study")
 @workspace_option
 def command(workspace: Path) -> None:
-    """Re-hash every blob and check that every finished action still has its outputs. Exit code 1 on a fault."""
+    """Re-hash every blob; check the outputs of finished actions and people's decisions. Exit code 1 on a fault."""
     from ai_therapist.cli.console import out, say
     from ai_therapist.errors import StoreError
     from ai_therapist.store.workspace import Workspace
 
-    store = Workspace.existing(workspace).store
+    place = Workspace.existing(workspace)
+    store = place.store
     faults = 0
-    for line in store.verify():
+    for line in chain(store.verify(), place.decisions.faults()):
         faults += 1
         say(line)
     actions = sum(1 for _ in store.actions())

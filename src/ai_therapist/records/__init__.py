@@ -11,7 +11,9 @@ from ai_therapist.records.annotation import (
     Modality,
     Outcome,
     Provenance,
+    RaterId,
     Task,
+    annotator_of,
 )
 from ai_therapist.records.clip import Clip, Fault
 from ai_therapist.records.codebook import Codebook, load_codebook
@@ -50,6 +52,7 @@ __all__ = [
     "Modality",
     "Outcome",
     "Provenance",
+    "RaterId",
     "Role",
     "Score",
     "Scored",
@@ -67,5 +70,6 @@ __all__ = [
     "Utterance",
     "VideoStream",
     "Word",
+    "annotator_of",
     "load_codebook",
 ]

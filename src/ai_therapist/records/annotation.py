@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest, RecordId, content_id
@@ -64,11 +64,17 @@ class Abstention(Record):
 Outcome = Annotated[Label | Cues | Abstention, Field(discriminator="kind")]
 
 
+RaterId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+"""How a person who labels is called in the records: a pseudonym of up to 40 letters, digits, dots and dashes."""
+
+_PERSON = "person:"
+
+
 class Provenance(Record):
     """Who said it, from what, when."""
 
     annotator: Annotated[str, Field(min_length=1)]
-    """Model name and revision, or the id of a person."""
+    """Model name and revision, or "person:" and the id of a person."""
     prompt_sha256: Digest
     codebook: Annotated[str, Field(min_length=1)]
     """Version of the codebook."""
@@ -79,6 +85,16 @@ class Provenance(Record):
     request_sha256: Digest
     at: str
     """Moment in UTC, ISO 8601 to the second; not part of the id."""
+
+    @property
+    def rater(self) -> str | None:
+        """Id of the person who said it, or None where a model did."""
+        return self.annotator.removeprefix(_PERSON) if self.annotator.startswith(_PERSON) else None
+
+
+def annotator_of(rater: str) -> str:
+    """What stands as the annotator where the person with this id answered."""
+    return f"{_PERSON}{rater}"
 
 
 class Annotation(Record):

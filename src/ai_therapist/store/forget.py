@@ -14,6 +14,7 @@ from ai_therapist.records import SourceRecord
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.codec import canonical_json, decode, encode
+from ai_therapist.store.decisions import DECISIONS
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Erasure, Tombstones, begin, finish, load_tombstones
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Workspace
 
@@ -38,6 +39,8 @@ class Forgetting:
     """Digests of the tuned models that learned from the session. They go with it."""
     ledgers: tuple[str, ...]
     """Runs that must be made again, since they rested on the session."""
+    decisions: int
+    """What people decided about the session; nothing can make it again."""
 
 
 def plan(workspace: Workspace, session: str) -> Forgetting:
@@ -64,7 +67,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
     rewrite[TOMBSTONES] = encode(_tombstones(workspace.root, recordings)).decode()
     dropped = [path for path, run in kept_runs.items() if run is None]
     paths = {*_store_paths(workspace.store, trail, session_id, gone), *dropped}
-    paths |= _other_files(workspace, trail, gone, names, dropped) - rewrite.keys()
+    paths |= _other_files(workspace, trail, session_id, gone, names, dropped) - rewrite.keys()
     erasure = Erasure(
         session=session_id,
         rewrite=rewrite,
@@ -81,6 +84,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         bytes=sum(workspace.store.path(digest).stat().st_size for digest in gone),
         models=tuple(sorted({a.outputs["model"] for a in trail.erased.values() if "model" in a.outputs})),
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
+        decisions=workspace.decisions.count(session_id),
     )
 
 
@@ -224,13 +228,16 @@ def _store_paths(store: Store, trail: _Trail, session: str, gone: set[str]) -> I
     return (path.relative_to(home).as_posix() for path in places)
 
 
-def _other_files(workspace: Workspace, trail: _Trail, gone: set[str], names: set[str], dropped: list[str]) -> set[str]:
+def _other_files(
+    workspace: Workspace, trail: _Trail, session: str, gone: set[str], names: set[str], dropped: list[str]
+) -> set[str]:
     """Views, reports, the dataset folder and any other file beside the store that holds or names what goes."""
     root, store = workspace.root, workspace.store
     stats = [store.path(digest).stat() for digest in gone]
     inodes, sizes = {stat.st_ino for stat in stats}, {stat.st_size for stat in stats}
     digests = {digest.encode() for digest in gone}
     found = {f"view/{kind}/{name}" for kind in ("sessions", "annotations") for name in names}
+    found.add(f"{DECISIONS}/{session}")
     if "runs/dataset.json" in dropped or any("dataset" in action.outputs for action in trail.erased.values()):
         found.add(workspace.dataset.relative_to(root).as_posix())
     if any("report" in action.outputs for action in trail.erased.values()):

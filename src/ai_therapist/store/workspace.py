@@ -13,6 +13,7 @@ from ai_therapist.records.ids import Digest
 from ai_therapist.store.actions import JsonObject
 from ai_therapist.store.blobs import Store, link_or_copy, told_as_store_error, write_atomically
 from ai_therapist.store.codec import decode, encode
+from ai_therapist.store.decisions import Decisions
 from ai_therapist.store.erasure import INDEX, finish, load_tombstones
 from ai_therapist.store.index import Index
 
@@ -76,6 +77,7 @@ class Workspace:
     index.db       SQLite index over the store, rebuilt where it is missing
     runs/NAME.json what the last run of each stage package did
     view/NAME/     links with readable names
+    decisions/     what people decided, one file per decision; only `forget` removes one
     dataset/       the local dataset folder
     report.json, report.html
     forgotten.json salted digests of recordings that must not come back
@@ -88,6 +90,11 @@ class Workspace:
         finish(root)
         self.store = Store(root / "store")
         self.index = Index(root / INDEX, self.store)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What people decided about the utterances of this workspace."""
+        return Decisions(self.root, self.store)
 
     def reopen(self) -> None:
         """Open the index again after it was closed."""
