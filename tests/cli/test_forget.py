@@ -10,10 +10,12 @@ from ai_therapist.extraction.config import ExtractionConfig
 from ai_therapist.extraction.run import extract
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.store.codec import encode
+from ai_therapist.store.uploads import note_upload
 from ai_therapist.store.workspace import Status, Workspace
 from ai_therapist.testing import make_consent
 from tests.cli.conftest import Cli
 from tests.store.arc import Arc, make_arc
+from tests.store.test_uploads import make_upload
 
 
 @pytest.fixture
@@ -30,6 +32,13 @@ def test_forgetting_is_told_and_final(run_cli: Cli, arc: Arc) -> None:
     again = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
     assert again.code == 2
     assert "no session has this name" in again.err
+
+
+def test_a_copy_elsewhere_is_named_with_what_to_do(run_cli: Cli, arc: Arc) -> None:
+    note_upload(arc.workspace.root, make_upload(arc.planted[0].id))
+    shown = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
+    assert "dataset lab/talks at https://hub.example" in shown.out
+    assert "squash its history" in shown.out
 
 
 def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,10 @@ from ai_therapist.errors import MissingInput, RequestError
 from ai_therapist.store import erasure
 from ai_therapist.store.erasure import JOURNAL, load_tombstones
 from ai_therapist.store.forget import forget, plan
+from ai_therapist.store.uploads import load_uploads, note_upload
 from ai_therapist.store.workspace import Workspace
 from tests.store.arc import Arc, found_in, make_arc
+from tests.store.test_uploads import make_upload
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +185,19 @@ def test_the_splits_of_other_groups_stay(finished: Arc, tmp_path: Path) -> None:
     after = json.loads((workspace.root / "splits.json").read_bytes())["groups"]
     assert len(after) == 2
     assert after.items() < before.items()
+
+
+def test_remote_copies_are_named_and_what_was_exported_goes(finished: Arc, tmp_path: Path) -> None:
+    workspace = copy_of(finished, tmp_path)
+    gone, other, _ = finished.planted
+    note_upload(workspace.root, make_upload(gone.id, other.id))
+    packed = workspace.exports / "chat" / "train.jsonl"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(b"packed so that no word can be found")
+    found = plan(workspace, gone.id)
+    assert [upload.repository for upload in found.remote] == ["lab/talks"]
+    forget(workspace, found)
+    (left,) = load_uploads(workspace.root).uploads
+    assert (left.sessions, left.forgotten) == ((other.id,), 1)
+    assert not workspace.exports.exists()
+    assert found_in(workspace.root, [gone.id]) == set()

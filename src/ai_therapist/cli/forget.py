@@ -37,4 +37,13 @@ def command(session: str, yes: bool, workspace: Path) -> None:
         click.confirm("Remove all this for good?", abort=True, err=True)
     forget(place, found)
     out.print("Forgotten. The recording will be refused if it comes back.")
-    out.print("Remote copies that remain: none, since this version sends nothing to another computer.")
+    if not found.remote:
+        out.print("Remote copies that remain: none; it was sent to no repository from here.")
+        return
+    out.print("Remote copies that remain, for you to remove:")
+    for upload in found.remote:
+        out.print(
+            f"  {upload.kind} {upload.repository} at {upload.endpoint}: make and push it again without the session, "
+            "then squash its history, or delete it",
+            markup=False,
+        )

@@ -16,6 +16,7 @@ from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.decisions import DECISIONS
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Erasure, Tombstones, begin, finish, load_tombstones
+from ai_therapist.store.uploads import UPLOADS, Upload, load_uploads
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Workspace
 
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -41,6 +42,8 @@ class Forgetting:
     """Runs that must be made again, since they rested on the session."""
     decisions: int
     """What people decided about the session; nothing can make it again."""
+    remote: tuple[Upload, ...]
+    """Repositories elsewhere that it was sent to: they stay, and are named."""
 
 
 def plan(workspace: Workspace, session: str) -> Forgetting:
@@ -64,6 +67,10 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
     gone = _unreferenced(workspace.store, trail, [run for run in kept_runs.values() if run is not None])
     rewrite = {path: encode(run).decode() for path, run in kept_runs.items() if run is not None and run != runs[path]}
     rewrite |= _splits(workspace, mentioned, kept_runs.values())
+    uploads = load_uploads(workspace.root)
+    remote = uploads.holding(session_id)
+    if remote:
+        rewrite[UPLOADS] = encode(uploads.without_session(session_id)).decode()
     rewrite[TOMBSTONES] = encode(_tombstones(workspace.root, recordings)).decode()
     dropped = [path for path, run in kept_runs.items() if run is None]
     paths = {*_store_paths(workspace.store, trail, session_id, gone), *dropped}
@@ -85,6 +92,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         models=tuple(sorted({a.outputs["model"] for a in trail.erased.values() if "model" in a.outputs})),
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
+        remote=remote,
     )
 
 
@@ -238,6 +246,8 @@ def _other_files(
     digests = {digest.encode() for digest in gone}
     found = {f"view/{kind}/{name}" for kind in ("sessions", "annotations") for name in names}
     found.add(f"{DECISIONS}/{session}")
+    # Nobody can look into a compressed table or an archive; what was exported can be made again.
+    found.add(workspace.exports.relative_to(root).as_posix())
     if "runs/dataset.json" in dropped or any("dataset" in action.outputs for action in trail.erased.values()):
         found.add(workspace.dataset.relative_to(root).as_posix())
     if any("report" in action.outputs for action in trail.erased.values()):

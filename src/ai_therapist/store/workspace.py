@@ -79,6 +79,8 @@ class Workspace:
     view/NAME/     links with readable names
     decisions/     what people decided, one file per decision; only `forget` removes one
     dataset/       the local dataset folder
+    exports/       what was made for other programs, and what is sent to other computers
+    uploads.json   which repositories elsewhere hold what was sent
     report.json, report.html
     forgotten.json salted digests of recordings that must not come back
 
@@ -116,6 +118,11 @@ class Workspace:
     def dataset(self) -> Path:
         """Folder of the local dataset."""
         return self.root / "dataset"
+
+    @property
+    def exports(self) -> Path:
+        """Folder of everything that was made to leave: exports and staged uploads. Forgetting a session empties it."""
+        return self.root / "exports"
 
     @property
     def report_json(self) -> Path:
