@@ -1,4 +1,4 @@
-"""What every test gets: an empty workspace, and an environment without credentials."""
+"""What every test gets: an empty workspace, counters of its own, and an environment without credentials."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(autouse=True)
-def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AI_THERAPIST_STATE", str(tmp_path / "state"))
     for name in ("HF_TOKEN", "GEMINI_API_KEY", "OPENAI_API_KEY", "ASSEMBLYAI_API_KEY", "YOUTUBE_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -33,6 +33,7 @@ WRITERS = {
     "media/standardise.py": "an encoder, into the private folder of a stage",
     "media/cut.py": "an encoder, into the private folder of a stage",
     "media/sound.py": "16 kHz sound, into the private folder of a stage",
+    "pipeline/limits.py": "the folder of this user's counters: scopes and numbers, no content",
     "testing.py": "recordings for tests",
 }
 """Files outside the store that write, each with its reason."""

@@ -10,6 +10,9 @@
     │   ├── UnreadableMedia   not a recording, or one that breaks off
     │   └── InvalidRecord     bytes that are not the record they should be
     ├── TransientError        worth another attempt: a busy server, a worker that died
+    │   └── ServerBusy        a server says that it was asked too often, and perhaps when to come back
+    ├── Postponed             nothing is wrong with the item, but its turn is later: a budget is used up, a server is
+    │                         down; it is skipped with this reason and done by the next run          exit code 3
     └── StoreError            the disk fails, or the store holds what it must not hold    exit code 1
 
 Messages name ids, files and fields, never what a person said.
@@ -65,6 +68,20 @@ class InvalidRecord(ItemError):
 
 class TransientError(AiTherapistError):
     """A failure that another attempt may cure."""
+
+
+class ServerBusy(TransientError):
+    """A server was asked too often. `retry_after_s` is when it wants to be asked again, where it says so."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Postponed(AiTherapistError):
+    """Nothing is wrong with the item, but it must wait for the next run: a budget, a ceiling, a server that is down."""
+
+    exit_code = 3
 
 
 class StoreError(AiTherapistError):

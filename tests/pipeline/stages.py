@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from ai_therapist.errors import ConfigError, ItemError, TransientError
+from ai_therapist.errors import ConfigError, ItemError, Postponed, TransientError
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
 from ai_therapist.records import Transcript
 from ai_therapist.testing import make_session, make_transcript
@@ -84,6 +84,12 @@ def hang(job: Job) -> None:
 
 def wrong_request(job: Job) -> None:
     raise ConfigError("no such model")
+
+
+def waits_once(job: Job) -> None:
+    if mark(job) == 1:
+        raise Postponed("the budget is used up")
+    job.give("upper", b"in time")
 
 
 def checkpointed(job: Job) -> None:

@@ -111,6 +111,18 @@ def test_attempts_end_in_quarantine_and_release_tries_again(kind: str, workspace
     assert results[0].status is Status.DONE
 
 
+def test_an_item_that_must_wait_is_skipped_and_done_by_the_next_run(
+    kind: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    plan = stages(functions.waits_once, tmp_path)
+    results, log = run(kind, workspace, plan, b"a")
+    assert (results[0].status, results[0].reason) == (Status.SKIPPED, "the budget is used up")
+    assert log.failures == [("the budget is used up", True)]
+    assert list(workspace.store.quarantines()) == []
+    results, _ = run(kind, workspace, plan, b"a")
+    assert results[0].status is Status.DONE
+
+
 def test_an_unforeseen_error_quotes_nothing(kind: str, workspace: Workspace, tmp_path: Path) -> None:
     results, _ = run(kind, workspace, stages(functions.crash, tmp_path), b"a")
     reason = results[0].reason

@@ -61,6 +61,7 @@ class _Walk:
     actions: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     failure: str | None = None
+    postponed: bool = False
 
     def ready(self) -> list[Stage]:
         """Stages whose needs no stage that is still to finish gives."""
@@ -85,10 +86,11 @@ class _Walk:
 
     def result(self) -> ItemRecord:
         """The item's line in the ledger."""
+        failed = Status.SKIPPED if self.postponed else Status.QUARANTINED
         return ItemRecord(
             item=self.item.id,
             name=self.item.name,
-            status=Status.DONE if self.failure is None else Status.QUARANTINED,
+            status=Status.DONE if self.failure is None else failed,
             reason=self.failure,
             artefacts=self.artefacts,
             actions=tuple(sorted(self.actions)),
@@ -107,8 +109,8 @@ def drive(
 
     Stages are listed so that each needs only what items start with and earlier stages give. A stage whose action
     is in the store is not run again; one that fails is tried `attempts` times, then its item is quarantined with
-    the reason and stays so until it is released. The executor is closed at the end. Raises RequestError as soon as a
-    stage does.
+    the reason and stays so until it is released; one that must wait skips its item until the next run. The executor is
+    closed at the end. Raises RequestError as soon as a stage does.
     """
     watch = observer or Unobserved()
     watch.planned([stage.name for stage in stages], len(items))
@@ -182,6 +184,9 @@ class _Driver:
             self._submit(walk, replace(task, attempt=task.attempt + 1))
             return
         walk.failure = outcome.reason
+        if outcome.postponed:
+            walk.postponed = True
+            return
         self._workspace.store.quarantine(
             QuarantineRecord(
                 key=task.key,

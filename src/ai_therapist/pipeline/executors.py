@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
-from ai_therapist.errors import ItemError, RequestError, StoreError, TransientError
+from ai_therapist.errors import ItemError, Postponed, RequestError, StoreError, TransientError
 from ai_therapist.pipeline.stage import Progress, Task, ignore_progress, run_task
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store
@@ -33,6 +33,8 @@ class Failed:
 
     reason: str
     permanent: bool
+    postponed: bool = False
+    """Nothing is wrong with the item: the next run shall try it again without being told to."""
 
 
 class Executor(Protocol):
@@ -65,6 +67,8 @@ def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) 
         return Failed(str(error), permanent=True)
     except TransientError as error:
         return Failed(str(error), permanent=False)
+    except Postponed as error:
+        return Failed(str(error), permanent=True, postponed=True)
     except (RequestError, StoreError):
         raise
     except Exception as error:
