@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, LabelsPredicted, ReplyPiece, Withheld
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
-from ai_therapist.safety.crisis import UNCHECKED, Assessment
+from ai_therapist.safety.crisis import UNCHECKED, Assessment, Said
 from ai_therapist.safety.output import REPLACEMENTS, Reason
 from ai_therapist.testing import make_recording
 from tests.inference.scripts import CANARY, TODAY, Endless, Hanging, cards_of, make_chat, outcome_of, reply_of, replying
@@ -47,6 +48,25 @@ def test_the_disclosure_comes_again_after_three_hours_of_use() -> None:
     for now[0] in (10_799.0, 10_800.0, 10_900.0, 21_700.0):
         moments.append([event.moment for event in chat.send(CALM) if isinstance(event, Disclosure)])
     assert moments == [[], ["three_hours"], [], ["three_hours"]]
+
+
+def test_the_opening_is_shown_again_after_a_week_without_a_message() -> None:
+    now = [0.0]
+    chat = make_chat(replying("Yes."), clock_s=lambda: now[0])
+    chat.opening()
+    moments = []
+    for now[0] in (10.0, 10.0 + 604_800, 604_900.0, 604_900.0 + 604_799):
+        moments.append([event.moment for event in chat.send(CALM) if isinstance(event, Disclosure)])
+    assert moments == [[], ["absence"], [], ["three_hours"]]
+
+
+def test_a_yes_to_a_question_about_suicide_brings_the_card() -> None:
+    chat = make_chat(replying("Do you think about suicide?", "What happened?"))
+    chat.opening()
+    list(chat.send("I have been low for weeks."))
+    first = next(iter(chat.send("yes, sometimes")))
+    assert isinstance(first, Card)
+    assert first.form == "full"
 
 
 def test_the_question_what_it_is_is_answered_by_the_shell() -> None:
@@ -154,10 +174,10 @@ def test_a_reply_that_speaks_of_a_risk_brings_a_pointer() -> None:
 
 
 def test_a_check_that_fails_or_hangs_counts_as_a_risk() -> None:
-    def broken(text: str, *, risk_open: bool) -> Assessment:
+    def broken(text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
         raise RuntimeError
 
-    def slow(text: str, *, risk_open: bool) -> Assessment:
+    def slow(text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
         time.sleep(0.5)
         return UNCHECKED
 

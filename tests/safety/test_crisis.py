@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ai_therapist.safety.crisis import CLEAR, About, Assessment, Category, CrisisRules, Level, assess, load_rules
+from ai_therapist.safety.crisis import CLEAR, About, Assessment, Category, Level, assess
+from ai_therapist.safety.crisis_rules import CrisisRules, load_rules
 from tests.safety.crisis_set import Part, Positive, negatives, positives
 
 

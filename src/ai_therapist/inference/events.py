@@ -18,7 +18,7 @@ class Disclosure(Record):
     """What the program says about itself."""
 
     kind: Literal["disclosure"] = "disclosure"
-    moment: Literal["opening", "asked", "three_hours"]
+    moment: Literal["opening", "absence", "asked", "three_hours"]
     text: Shown
 
 

@@ -10,7 +10,7 @@ message ─▶ crisis check ─▶ card or pointer ─▶ disclosure if asked
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,7 +28,7 @@ from ai_therapist.inference.predict import Speaker, answer_pieces
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
 from ai_therapist.safety import card, crisis, disclosures
-from ai_therapist.safety.crisis import Assessment, Level
+from ai_therapist.safety.crisis import Assessment, Level, Said
 from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply
 from ai_therapist.safety.policy import Handoff, Watch
 
@@ -42,15 +42,18 @@ FIXED_IMMINENT = (
 )
 """What stands in the model's place when a message is about imminent danger; the turns take them in order."""
 
+_TURNS_FOR_CHECK = 12
+"""Earlier turns that the crisis gate sees beside the message."""
+
 FIXED_FAILED = "I could not find an answer just now. I am still here; please go on, in your own words."
 FIXED_EMPTY = "I am listening. Please go on, in your own words."
 
 
 class Assessor(Protocol):
-    """The crisis check of one message."""
+    """The crisis gate."""
 
-    def __call__(self, text: str, *, risk_open: bool) -> Assessment:
-        """The gravest finding in the message."""
+    def __call__(self, text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
+        """The gravest finding in a message after `earlier`, oldest first."""
 
 
 @dataclass
@@ -63,6 +66,8 @@ class _Memory:
     """Fixed replies given at imminent danger, so that their words change."""
     disclosed_at_s: float | None = None
     """When the last disclosure was shown, by the chat's clock."""
+    heard_at_s: float | None = None
+    """When the last message came, by the chat's clock."""
 
 
 class Chat:
@@ -87,9 +92,12 @@ class Chat:
 
     def opening(self) -> list[Event]:
         """The disclosure that stands before everything else; `send` gives it first where nobody called this."""
+        return self._opening("opening")
+
+    def _opening(self, moment: Literal["opening", "absence"]) -> list[Event]:
         self._memory.disclosed_at_s = self._clock_s()
         model = self._speaker.generator.name
-        return [Disclosure(moment="opening", text=disclosures.opening(model, self._speaker.is_toy))]
+        return [Disclosure(moment=moment, text=disclosures.opening(model, self._speaker.is_toy))]
 
     def help(self) -> Card:
         """All helplines; needs no network and no model."""
@@ -132,17 +140,24 @@ class Chat:
         yield from self._answered(text, clip if refused is None else None, handoff)
 
     def _due_disclosure(self) -> Iterator[Event]:
-        disclosed_at_s = self._memory.disclosed_at_s
+        now_s = self._clock_s()
+        disclosed_at_s, heard_at_s = self._memory.disclosed_at_s, self._memory.heard_at_s
+        self._memory.heard_at_s = now_s
         if disclosed_at_s is None:
             yield from self.opening()
-        elif self._clock_s() - disclosed_at_s >= disclosures.REPEAT_AFTER_S:
-            self._memory.disclosed_at_s = self._clock_s()
+        elif heard_at_s is not None and now_s - heard_at_s >= disclosures.ABSENCE_S:
+            yield from self._opening("absence")
+        elif now_s - disclosed_at_s >= disclosures.REPEAT_AFTER_S:
+            self._memory.disclosed_at_s = now_s
             yield Disclosure(moment="three_hours", text=disclosures.reminder())
 
     def _checked(self, text: str) -> Assessment:
         """The assessment of a message; one that fails or hangs counts as a risk."""
         open_before = self._memory.watch.is_open
-        found = settled(lambda: self._assess(text, risk_open=open_before), self._config.check_timeout_s)
+        earlier = tuple(Said(turn.role, turn.text) for turn in self.conversation.window(_TURNS_FOR_CHECK))
+        found = settled(
+            lambda: self._assess(text, risk_open=open_before, earlier=earlier), self._config.check_timeout_s
+        )
         return crisis.UNCHECKED if isinstance(found, Broken) else found
 
     def _card(self, form: Literal["full", "pointer"], found: Assessment) -> Card:

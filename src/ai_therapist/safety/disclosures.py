@@ -9,6 +9,9 @@ from ai_therapist.safety.normalise import clauses
 REPEAT_AFTER_S = 3 * 60 * 60
 """Seconds of use after which the disclosure is repeated."""
 
+ABSENCE_S = 7 * 24 * 60 * 60
+"""Seconds without a message after which the opening is shown again."""
+
 _KINDS = (
     "human|person|real|ai|bot|chatbot|robot|machine|computer|program|alive|man|woman|therapist|counsell?or|psychologist"
     "|psychiatrist|doctor|nurse|professional|licensed|qualified|trained|sentient|conscious"
