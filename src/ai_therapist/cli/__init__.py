@@ -14,6 +14,7 @@ from ai_therapist.errors import AiTherapistError
 COMMANDS: dict[str, str] = {
     "demo": "Run the whole arc on the sample sessions and write a report.",
     "extract": "Turn a folder of recordings into transcripts, roles and clips.",
+    "convert": "Convert a transcript between WebVTT, SRT, recognisers' JSON, TextGrid, ELAN and RTTM.",
     "annotate": "Label emotions and therapeutic strategies of every utterance.",
     "dataset": "Build examples, splits and the local dataset folder.",
     "finetune": "Tune a multimodal model on the training split.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ class TranscribeConfig(StageConfig):
 
     max_stretch_ms: Annotated[int, Field(ge=1000, le=60_000)] = 15_000
     """Longest utterance in milliseconds, 1000 to 60000."""
+
+
+class FilesConfig(StageConfig):
+    """How transcripts beside the recordings are taken in: as they are, so there is nothing to set."""
 
 
 class RolesConfig(StageConfig):
@@ -63,8 +67,11 @@ class NoConfig(StageConfig):
 class ExtractionConfig(StageConfig):
     """All settings of extraction."""
 
+    transcriber: Literal["embedded", "files"] = "embedded"
+    """Who transcribes. embedded: PocketSphinx, for the samples. files: transcripts beside the recordings."""
+
     transcribe: TranscribeConfig = TranscribeConfig()
-    """Speech recognition and the telling apart of speakers."""
+    """The embedded transcriber: speech recognition and the telling apart of speakers."""
 
     roles: RolesConfig = RolesConfig()
     """Who is the therapist."""

@@ -18,12 +18,12 @@ from ai_therapist.extraction.config import (
     ExtractionConfig,
     NoConfig,
     RolesConfig,
-    TranscribeConfig,
     TurnsConfig,
 )
 from ai_therapist.extraction.readable import clip_names, transcript_json, transcript_text
 from ai_therapist.extraction.sources.local import LocalRecording, Refusal, find_recordings
-from ai_therapist.extraction.transcribers import embedded
+from ai_therapist.extraction.transcribers import files
+from ai_therapist.extraction.transcription import transcribe_stage
 from ai_therapist.media import probe, sound, standardise
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
@@ -48,7 +48,8 @@ def extract(
     A recording without permission is skipped with a reason, one that cannot be processed is quarantined, and the
     others go on. Nothing leaves the machine. Raises MissingInput where the folder holds no recording.
     """
-    entries = [_admitted(workspace, entry) for entry in find_recordings(folder, workspace.index.source_digest)]
+    found = find_recordings(folder, workspace.index.source_digest)
+    entries = [_admitted(workspace, config, entry) for entry in found]
     items = [entry for entry in entries if isinstance(entry, Item)]
     finished = {record.item: record for record in drive(workspace, stages(config), items, executor, observer)}
     records = tuple(finished[entry.id] if isinstance(entry, Item) else entry for entry in entries)
@@ -66,16 +67,7 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",)),
         # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
         Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
-        Stage(
-            "transcribe",
-            2,
-            run_transcribe,
-            ("media", "audio"),
-            ("transcript",),
-            config.transcribe,
-            embedded.TOOLS,
-            7200,
-        ),
+        transcribe_stage(config),
         Stage("roles", 1, run_roles, ("source", "media", "transcript"), ("session",), config.roles),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
@@ -96,14 +88,6 @@ def run_audio(job: Job) -> None:
     target = job.scratch / "audio.wav"
     sound.extract_speech(job.path("recording"), target)
     job.give("audio", target)
-
-
-def run_transcribe(job: Job) -> None:
-    """What is said in it."""
-    config = cast(TranscribeConfig, job.config)
-    transcript = embedded.transcribe(sound.load_speech(job.path("audio")), job.item, config)
-    job.count(utterances=len(transcript.utterances))
-    job.give_record("transcript", transcript)
 
 
 def run_roles(job: Job) -> None:
@@ -167,7 +151,7 @@ def run_present(job: Job) -> None:
     job.give("readable/transcript.json", transcript_json(session, spoken, job.record_list(Clip, "clips")))
 
 
-def _admitted(workspace: Workspace, entry: LocalRecording | Refusal) -> Item | ItemRecord:
+def _admitted(workspace: Workspace, config: ExtractionConfig, entry: LocalRecording | Refusal) -> Item | ItemRecord:
     """The item of a recording whose bytes are in the store, or its line in the ledger where it is left out."""
     if isinstance(entry, Refusal):
         return _skipped(entry.name, entry.reason)
@@ -177,6 +161,11 @@ def _admitted(workspace: Workspace, entry: LocalRecording | Refusal) -> Item | I
     if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
         return _skipped(entry.path.name, f"{entry.path.name} changed while it was read: run the command again")
     artefacts = {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
+    if config.transcriber == "files":
+        beside = files.find_beside(entry.path)
+        if isinstance(beside, str):
+            return _skipped(entry.path.name, beside)
+        artefacts |= {name: workspace.store.put_file(path) for name, path in beside.artefacts().items()}
     return Item(source.session_id, source.name, artefacts)
 
 

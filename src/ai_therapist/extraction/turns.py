@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ai_therapist.extraction.config import TurnsConfig
+from ai_therapist.formats.passages import UNKNOWN_SPEAKER
 from ai_therapist.media.standardise import FPS
 from ai_therapist.records import TimeSpan, Transcript, Utterance
 
@@ -22,6 +23,8 @@ def merge_turns(transcript: Transcript, config: TurnsConfig) -> Transcript:
             config.merge
             and last is not None
             and last.speaker == utterance.speaker
+            # Two whom nobody named may be two people.
+            and utterance.speaker != UNKNOWN_SPEAKER
             and utterance.span.start_ms - last.span.end_ms <= config.max_pause_ms
         ):
             groups[-1].append(utterance)
@@ -43,7 +46,7 @@ def clip_frames(turns: Sequence[Utterance]) -> tuple[range, ...]:
         turn              ┗━━━━━━━━━━━━━━━━
         clip                 ├───────────────┤     not from the frame in which the other still speaks
     """
-    return tuple(_frames(turn, [other for other in turns if other.speaker != turn.speaker]) for turn in turns)
+    return tuple(_frames(turn, [other for other in turns if _may_differ(turn, other)]) for turn in turns)
 
 
 def span_of(frames: range) -> TimeSpan:
@@ -52,6 +55,11 @@ def span_of(frames: range) -> TimeSpan:
     A frame lasts 62.5 ms; rounding both ends down keeps `TimeSpan.frames` exact.
     """
     return TimeSpan(start_ms=frames.start * 1000 // FPS, end_ms=frames.stop * 1000 // FPS)
+
+
+def _may_differ(turn: Utterance, other: Utterance) -> bool:
+    """Whether another turn is, or may be, another person's."""
+    return other.speaker != turn.speaker or (other.speaker == UNKNOWN_SPEAKER and other.id != turn.id)
 
 
 def _frames(turn: Utterance, others: Sequence[Utterance]) -> range:

@@ -94,7 +94,7 @@ def format_of(path: PurePath, data: bytes | None = None) -> Format:
                 return format_named(kind)
         raise InvalidRecord(f"{path.name}: JSON of no known recogniser: neither 'utterances' nor 'segments' is in it")
     suffixes = ", ".join(suffix for one in FORMATS for suffix in one.suffixes)
-    raise ConfigError(f"{path.name}: its name says no format; known are {suffixes}, or name one with --to")
+    raise ConfigError(f"{path.name}: its name says no format; known are {suffixes}")
 
 
 def lost(passages: Sequence[Passage], target: Format) -> tuple[str, ...]:
