@@ -22,8 +22,9 @@ SOURCE = Path(ai_therapist.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 WRITERS = {
-    "dataset/publish.py": "parquet, into the private folder of a stage",
-    "dataset/run.py": "the card, into the private folder of a stage",
+    "dataset/folder.py": "the card and its papers, into the private folder of a stage",
+    "dataset/run.py": "removes what an earlier dataset left in its folder",
+    "dataset/tables.py": "parquet, into the private folder of a stage",
     "evaluation/predictions.py": "answers so far, into the folder that an unfinished action keeps",
     "extraction/clips.py": "clips in the private folder of a stage",
     "finetuning/saved_model.py": "models, into the private folder of a stage",

@@ -4,15 +4,22 @@ import pytest
 
 from ai_therapist.dataset.build import build_examples
 from ai_therapist.dataset.config import DatasetConfig
-from ai_therapist.dataset.leakage import check_leakage, near_duplicates, without_near_duplicates, word_runs
+from ai_therapist.dataset.leakage import (
+    check_leakage,
+    near_duplicates,
+    repeated_turns,
+    without_near_duplicates,
+    word_runs,
+)
 from ai_therapist.errors import ItemError
 from ai_therapist.records import Example, Split
 from ai_therapist.testing import make_session
 from tests.dataset.builders import make_parts, make_talk
 
 
-def _example(name: str, reply: str, split: Split) -> Example:
-    transcript = make_talk(make_session(name), ("B", 0, 900, f"hello from {name}"), ("A", 1000, 1900, reply))
+def _example(name: str, reply: str, split: Split, client: str | None = None) -> Example:
+    said = client or f"hello from {name}"
+    transcript = make_talk(make_session(name), ("B", 0, 900, said), ("A", 1000, 1900, reply))
     (example,) = build_examples(make_parts(name, transcript), split, DatasetConfig(min_reply_words=1)).examples
     return example
 
@@ -64,3 +71,31 @@ def test_a_shared_group_session_or_reply_is_refused() -> None:
     with pytest.raises(ItemError, match=copied.id) as caught:
         check_leakage([one, copied], 0.8)
     assert "evenings" not in str(caught.value)
+
+
+def test_a_client_turn_that_is_repeated_counts_too_where_it_is_long_enough_to_tell() -> None:
+    train = _example("one", "how did that feel", Split.TRAIN, LONG)
+    test = _example("two", "what happened then", Split.TEST, LONG)
+    assert [(seen.id, held.id) for seen, held in near_duplicates([train, test], 0.8)] == [(train.id, test.id)]
+    short = [_example(name, f"{name} it is", split, "I do not know") for name, split in _BOTH]
+    assert near_duplicates(short, 0.8) == ()
+
+
+_BOTH = (("one", Split.TRAIN), ("two", Split.TEST))
+
+
+def test_turns_that_a_later_split_repeats_are_found_by_place() -> None:
+    texts = [(Split.TRAIN, LONG), (Split.TRAIN, "yes"), (Split.TEST, LONG), (Split.TEST, "yes"), (Split.TRAIN, LONG)]
+    assert repeated_turns(texts, 0.8) == {0, 4}
+
+
+@pytest.mark.parametrize("said", ["Client emotion: sadness", "so (strategy : restatement) I said"])
+def test_a_label_in_the_words_before_a_reply_is_refused(said: str) -> None:
+    told = _example("one", LONG, Split.TRAIN, said)
+    with pytest.raises(ItemError, match=f"before {told.id} spell a label") as caught:
+        check_leakage([told], 0.8)
+    assert said not in str(caught.value)
+
+
+def test_talk_about_strategies_and_feelings_is_no_label() -> None:
+    check_leakage([_example("one", LONG, Split.TRAIN, "my strategy: keep going, my emotion is sadness")], 0.8)

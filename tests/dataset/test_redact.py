@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.read import read_examples
-from ai_therapist.dataset.redact import redact_examples
+from ai_therapist.dataset.redact import Redaction
 from ai_therapist.dataset.run import build_dataset
+from ai_therapist.dataset.tables import read_table
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.records import Transcript
 from ai_therapist.store.workspace import Workspace
@@ -31,6 +32,9 @@ def test_the_folder_is_redacted_and_the_examples_are_not(tmp_path: Path) -> None
     workspace = Workspace(tmp_path / "workspace")
     save_annotated(workspace, [make_parts("one", _talk())])
     build_dataset(workspace, DatasetConfig(), InlineExecutor(workspace.store))
+    tables = [read_table(path) for path in workspace.dataset.rglob("*.parquet")]
+    assert NAME not in str(tables)
+    assert "clara" not in str(tables)
     assert found_in(workspace.dataset, [NAME, "clara"]) == set()
     assert any(NAME in example.model_dump_json() for example in read_examples(workspace))
     card = (workspace.dataset / "README.md").read_text("utf-8")
@@ -51,7 +55,9 @@ def test_turns_keep_everything_but_their_words(tmp_path: Path) -> None:
     save_annotated(workspace, [make_parts("one", _talk())])
     build_dataset(workspace, DatasetConfig(), InlineExecutor(workspace.store))
     examples = read_examples(workspace)
-    redacted, risk = redact_examples(examples, {make_session("one").id: _talk()})
+    redaction = Redaction([_talk()])
+    redacted = redaction.examples(examples)
+    risk = redaction.risk()
     assert [one.model_dump(exclude={"context", "client", "reply"}) for one in redacted] == [
         one.model_dump(exclude={"context", "client", "reply"}) for one in examples
     ]

@@ -13,9 +13,9 @@ from ai_therapist.dataset.run import build_dataset
 from ai_therapist.errors import MissingInput, NotPermitted
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor
-from ai_therapist.records import Split, Use
+from ai_therapist.records import Split, Task, Use, annotator_of
 from ai_therapist.store.workspace import RunRecord, Status, Workspace
-from tests.dataset.builders import make_parts, save_annotated, with_uses
+from tests.dataset.builders import make_annotation, make_parts, save_annotated, with_uses
 
 
 class _Recorder(Unobserved):
@@ -139,3 +139,34 @@ def test_clips_of_a_session_stay_out_where_faces_and_voices_may_not_be_read(tmp_
     examples = read_examples(workspace)
     assert {example.session for example in examples if example.clip is None} == {words_only.session.id}
     assert _summary(workspace)["notes"]["session_without_clips_emotion_from_media_not_permitted"] == 1
+
+
+def test_what_people_decided_makes_the_dataset_anew_with_their_labels(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    parts = _sessions(1)[0]
+    save_annotated(workspace, [parts])
+    _run(workspace)
+    before = read_examples(workspace)[0]
+    decided = make_annotation(before.client.utterance, Task.EMOTION, "disgust", annotator_of("ada"))
+    workspace.decisions.add(parts.session.id, decided)
+    recorder = _Recorder()
+    _run(workspace, recorder)
+    after = next(example for example in read_examples(workspace) if example.id == before.id)
+    assert recorder.reused == [False]
+    assert (before.sources.client_emotion, after.sources.client_emotion) == ("models", "people")
+    assert after.labels.client_emotion == "disgust"
+    assert _summary(workspace)["labels_by"]["people"] == 1
+    workspace.decisions.retract(parts.session.id, decided.id, "ada", "2026-01-02T00:00:00Z")
+    _run(workspace, recorder)
+    assert recorder.reused == [False, True]
+    assert read_examples(workspace)[0] == before
+
+
+def test_sessions_that_may_not_be_given_away_can_be_left_out(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    free, kept = _sessions(1, 2)
+    save_annotated(workspace, [free, with_uses(kept, Use.TRAIN)])
+    run = build_dataset(workspace, DatasetConfig(permitted_for="publish"), InlineExecutor(workspace.store))
+    (skipped,) = run.of_status(Status.SKIPPED)
+    assert (skipped.name, "'publish'" in str(skipped.reason)) == ("s2", True)
+    assert "must not be given away" not in (workspace.dataset / "README.md").read_text("utf-8")

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ai_therapist.dataset.config import DatasetConfig
-from ai_therapist.errors import InvalidRecord
+from ai_therapist.dataset.votes import Votes
 from ai_therapist.records import (
     Annotation,
     Clip,
     Example,
     Labels,
+    LabelSources,
     Role,
     Session,
     Split,
@@ -27,7 +28,6 @@ from ai_therapist.records import (
     Turn,
     Use,
     Utterance,
-    load_codebook,
 )
 
 
@@ -51,6 +51,9 @@ class SessionParts:
     transcript: Transcript
     clips: tuple[Clip, ...]
     annotations: tuple[Annotation, ...]
+    """Answers of models."""
+    decisions: tuple[Annotation, ...] = ()
+    """Answers of people that stand."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +122,16 @@ def build_examples(parts: SessionParts, split: Split, config: DatasetConfig) -> 
         talk, merged = _without_backchannels(talk, config.min_reply_words)
         if merged:
             dropped[Drop.MERGED] = merged
-    outcomes = _LabelsOf(parts.annotations)
+    votes = Votes(parts.annotations, parts.decisions, config)
     examples = []
     for place, turn in enumerate(talk):
         if turn.role is not Role.THERAPIST:
             continue
-        built = _example_or_reason(parts, talk, place, outcomes, split, config)
+        built = _example_or_reason(parts, talk[: place + 1], votes, split, config, notes)
         if isinstance(built, Drop):
             dropped[built] += 1
-            continue
-        example, clip_note = built
-        if clip_note is not None:
-            notes[clip_note] += 1
-        examples.append(example)
-    notes.update(outcomes.notes)
+        else:
+            examples.append(built)
     return Built(tuple(examples), therapist_turns, dropped, notes)
 
 
@@ -172,34 +171,40 @@ def _is_backchannel(turn: _Talk, min_words: int) -> bool:
 def _example_or_reason(
     parts: SessionParts,
     talk: Sequence[_Talk],
-    place: int,
-    outcomes: _LabelsOf,
+    votes: Votes,
     split: Split,
     config: DatasetConfig,
-) -> tuple[Example, str | None] | Drop:
-    """The example whose target is the therapist turn at `place`, with a note on its clip, or why there is none."""
-    target = talk[place]
-    if place == 0:
+    notes: Counter[str],
+) -> Example | Drop:
+    """The example whose target is the last turn of `talk`, or why there is none; `notes` counts what is missing."""
+    *earlier_talk, target = talk
+    if not earlier_talk:
         return Drop.NO_CLIENT_BEFORE
-    if talk[place - 1].role is Role.THERAPIST:
+    *before, speaker = earlier_talk
+    if speaker.role is Role.THERAPIST:
         return Drop.AFTER_THERAPIST
     if _is_backchannel(target, config.min_reply_words):
         return Drop.BACKCHANNEL
     reply = target.whole()
-    speaker = talk[place - 1]
     client = speaker.until(reply.start_ms)
     if client is None:
         return Drop.SIMULTANEOUS
-    labels = Labels(
-        client_emotion=outcomes.of(speaker, Task.EMOTION),
-        strategy=outcomes.of(target, Task.STRATEGY),
-        therapist_emotion=outcomes.of(target, Task.EMOTION),
-    )
-    if all(label is None for label in labels.model_dump().values()):
+    asked = {
+        "client_emotion": (speaker, Task.EMOTION),
+        "strategy": (target, Task.STRATEGY),
+        "therapist_emotion": (target, Task.EMOTION),
+    }
+    verdicts = {field: votes.on(turn.last.id, task) for field, (turn, task) in asked.items()}
+    for field, (_, task) in asked.items():
+        if verdicts[field].reason is not None:
+            notes[f"{task.value}_{verdicts[field].reason}"] += 1
+    if all(verdict.label is None for verdict in verdicts.values()):
         return Drop.NO_LABEL
-    earlier = [turn.until(reply.start_ms) for turn in talk[max(0, place - 1 - config.context_turns) : place - 1]]
+    earlier = [turn.until(reply.start_ms) for turn in before[max(0, len(before) - config.context_turns) :]]
     clip, note = _clip_of(parts.clips, speaker, reply.start_ms + config.max_overlap_ms)
-    example = Example(
+    if note is not None:
+        notes[note] += 1
+    return Example(
         id=Example.id_of(parts.session.id, client.utterance, reply.utterance),
         session=parts.session.id,
         group=parts.session.group,
@@ -207,11 +212,11 @@ def _example_or_reason(
         context=tuple(turn for turn in earlier if turn is not None),
         client=client,
         reply=reply,
-        labels=labels,
+        labels=Labels(**{field: verdict.label for field, verdict in verdicts.items()}),
+        sources=LabelSources(**{field: verdict.source for field, verdict in verdicts.items()}),
         clip=None if clip is None else clip.id,
         clip_sha256=None if clip is None or clip.media is None else clip.media.sha256,
     )
-    return example, note
 
 
 def _text_until(utterance: Utterance, moment_ms: int) -> str:
@@ -233,27 +238,3 @@ def _clip_of(clips: Iterable[Clip], turn: _Talk, latest_end_ms: int) -> tuple[Cl
     if found.span.end_ms > latest_end_ms:
         return None, "clip_runs_into_the_reply"
     return found, None
-
-
-class _LabelsOf:
-    """Answers what a turn was labelled, and counts why there is no label."""
-
-    def __init__(self, annotations: Iterable[Annotation]) -> None:
-        self.notes: Counter[str] = Counter()
-        self._answers: dict[tuple[str, Task], set[str | None]] = {}
-        for annotation in annotations:
-            if annotation.task is Task.CUES:
-                continue
-            if annotation.label is not None and annotation.label not in load_codebook().names(annotation.task):
-                raise InvalidRecord(f"annotation {annotation.id}: its label is not in the codebook")
-            self._answers.setdefault((annotation.utterance, annotation.task), set()).add(annotation.label)
-
-    def of(self, turn: _Talk, task: Task) -> str | None:
-        """The label on which all annotators who gave one agree; None where none did or they differ."""
-        answers = self._answers.get((turn.last.id, task), set())
-        given = answers - {None}
-        if len(given) == 1:
-            return next(iter(given))
-        reason = "disagreement" if given else "abstention" if answers else "not_annotated"
-        self.notes[f"{task.value}_{reason}"] += 1
-        return None

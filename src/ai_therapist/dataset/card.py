@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from ai_therapist.dataset.publish import FEATURES, Feature
-from ai_therapist.dataset.render import LABEL_FIELDS, Field, label_of
+from ai_therapist.dataset.contents import Contents, Filled, Lineage, agreed, answered, sources
+from ai_therapist.dataset.render import LABEL_FIELDS
+from ai_therapist.dataset.rows import REPLIES, SESSIONS, TURNS
+from ai_therapist.dataset.tables import Feature, Row
 from ai_therapist.privacy.redaction.report import ResidualRisk
-from ai_therapist.records import Consent, Example, Split, load_codebook
+from ai_therapist.records import Split, load_codebook
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """Where the examples come from."""
-
-    consents: Mapping[str, Consent]
-    """Consent record of each session, by its readable name."""
-    annotators: tuple[str, ...]
-    transcribers: tuple[str, ...]
-    withheld: tuple[str, ...]
-    """Sessions that do not permit publishing."""
-    redaction: ResidualRisk | None = None
-    """What was replaced; None where the words are as they were said."""
-
-
-def render_card(examples: Sequence[Example], tables: Mapping[Split, Path], lineage: Lineage) -> str:
+def render_card(contents: Contents) -> str:
     """README.md of the dataset: YAML front matter with files, features and splits, then the card in Markdown."""
     sections = (
-        _front_matter(examples, tables),
+        front_matter(contents.tables),
         _INTRODUCTION,
-        _contents(examples),
-        _labels(examples),
-        _provenance(lineage),
-        _redaction(lineage.redaction),
+        _configurations(contents),
+        _splits(contents),
+        _labels(contents.of(REPLIES)),
+        _votes(contents),
+        _provenance(contents.lineage),
+        _redaction(contents.lineage.redaction),
         _USE,
     )
     return "\n".join(sections)
+
+
+def front_matter(tables: Sequence[Filled]) -> str:
+    """The YAML header: which files make which split of which configuration, and the types of its columns."""
+    size = sum(len(rows) for rows in tables[0].rows.values())
+    lines = [
+        "---",
+        "language: en",
+        "pretty_name: Counselling dialogue with emotions and strategies",
+        "license: other",
+        "license_name: rights-records-of-the-sessions",
+        "license_link: consent-manifest.json",
+        "size_categories:",
+        f"- {_size_category(size)}",
+        "task_categories:",
+        "- text-generation",
+        "- text-classification",
+        *_GATE,
+        "configs:",
+    ]
+    for filled in tables:
+        lines += [f"- config_name: {filled.table.name}", "  data_files:"]
+        for split, path in filled.files.items():
+            lines += [f"  - split: {split.value}", f"    path: {filled.table.folder()}/{path.name}"]
+    lines.append("dataset_info:")
+    for filled in tables:
+        lines += [f"- config_name: {filled.table.name}", "  features:", *yaml_features(filled.table.features, 2)]
+        lines.append("  splits:")
+        for split, path in filled.files.items():
+            lines += [f"  - name: {split.value}", f"    num_bytes: {path.stat().st_size}"]
+            lines.append(f"    num_examples: {len(filled.rows[split])}")
+    return "\n".join([*lines, "---", ""])
 
 
 def yaml_features(features: Mapping[str, Feature], indent: int) -> list[str]:
@@ -58,81 +78,106 @@ def _yaml_feature(name: str, kind: Feature, space: str) -> list[str]:
     return [head, f"{space}  list: {inner}"]
 
 
-def _front_matter(examples: Sequence[Example], tables: Mapping[Split, Path]) -> str:
-    sizes = Counter(example.split for example in examples)
-    lines = [
-        "---",
-        "language: en",
-        "pretty_name: Counselling dialogue with emotions and strategies",
-        "task_categories:",
-        "- text-generation",
-        "- text-classification",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-    ]
-    for split, path in tables.items():
-        lines += [f"  - split: {split.value}", f"    path: data/{path.name}"]
-    lines += ["dataset_info:", "  features:", *yaml_features(FEATURES, 2), "  splits:"]
-    for split, path in tables.items():
-        size = path.stat().st_size
-        lines += [f"  - name: {split.value}", f"    num_bytes: {size}", f"    num_examples: {sizes[split]}"]
-    return "\n".join([*lines, "---", ""])
+_GATE = [
+    "extra_gated_heading: Access is decided by a person",
+    "extra_gated_prompt: >-",
+    "  I will use this dataset for research only. I will not try to identify the people who speak, will not use it to",
+    "  diagnose, treat or watch anyone, and will delete my copies when I am told that a consent was withdrawn.",
+    "extra_gated_fields:",
+    "  Name: text",
+    "  Affiliation: text",
+    "  Purpose: text",
+    "  I accept these terms: checkbox",
+]
+"""What the Hub asks of everyone who wants access, once gating is on."""
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def _size_category(size: int) -> str:
+    return next((name for limit, name in _SIZES if size < limit), "1M<n<10M")
 
 
 _INTRODUCTION = """# Counselling dialogue with emotions and strategies
 
-Each row goes from a client's turn, with the talk before it, to the therapist's reply. Its labels are the client's
-emotion, the therapist's strategy and the therapist's emotion. Context holds words only, never a label, and every
-reply is the target of one row. Clips are named by the sha256 of their file; no media is included.
-
 **This is research data. It is not a medical device, and nothing made with it is a therapist.**
+
+Two tasks, in two configurations that must not be mixed: `default` asks to **predict what comes next** (a row goes from
+a client's turn, with the talk before it, to the therapist's reply; context holds words only, never a label, and every
+reply is the target of one row), `clips` **labels what was said** (a row is one turn with its own label). Clips are
+named by the sha256 of their file; no media is included.
 """
 
 
-def _contents(examples: Sequence[Example]) -> str:
+def _configurations(contents: Contents) -> str:
+    rows = [
+        f"| `{filled.table.name}` | {filled.table.about} | {sum(map(len, filled.rows.values()))} |"
+        for filled in contents.tables
+    ]
+    return "\n".join(["## Configurations", "", "| name | holds | rows |", "|---|---|---|", *rows, ""])
+
+
+def _splits(contents: Contents) -> str:
     rows = []
     for split in Split:
-        own = [example for example in examples if example.split is split]
+        replies = contents.of(REPLIES).rows.get(split, ())
+        turns = contents.of(TURNS).rows.get(split, ())
+        sessions = contents.of(SESSIONS).rows.get(split, ())
         rows.append(
-            f"| {split.value} | {len(own)} | {len({e.session for e in own})} | {len({e.group for e in own})} "
-            f"| {sum(e.clip is not None for e in own)} |"
+            f"| {split.value} | {len(replies)} | {len(turns)} | {len(sessions)} "
+            f"| {len({row['group'] for row in sessions})} | {sum(row['clip_sha256'] is not None for row in replies)} |"
         )
     return "\n".join(
         [
             "## Splits",
             "",
-            "| split | rows | sessions | groups | rows with a clip |",
-            "|---|---|---|---|---|",
+            "| split | replies | turns | sessions | groups | replies with a clip |",
+            "|---|---|---|---|---|---|",
             *rows,
             "",
             "A group (client, pair or channel) lies in one split. The split follows from a hash of the group and is",
-            "remembered, so that more data moves nothing. Training rows whose reply nearly repeats a held-out one",
-            "were left out.",
+            "remembered, so that more data moves nothing. Training rows of `default` and `clips` that nearly",
+            "repeat a held-out reply or turn were left out.",
             "",
         ]
     )
 
 
-def _labels(examples: Sequence[Example]) -> str:
-    lines = [f"## Labels (codebook {load_codebook().version})", ""]
+def _labels(replies: Filled) -> str:
+    lines = [f"## Labels of `default` (codebook {load_codebook().version})", ""]
+    rows = list(replies.all_rows())
     for field in LABEL_FIELDS:
-        counts = Counter(label_of(example.labels, field) for example in examples)
+        column = field.name.lower()
+        counts = Counter(row[column] for _, row in rows)
         lines += [
             f"| {field.value} | " + " | ".join(split.value for split in Split) + " | all |",
             "|---|---|---|---|---|",
         ]
-        for name in (*field.choices, None):
-            if counts[name]:
-                lines.append(_label_row(name, field, examples, counts[name]))
+        lines += [_label_row(name, column, rows, counts[name]) for name in (*field.choices, None) if counts[name]]
         lines.append("")
     return "\n".join(lines)
 
 
-def _label_row(name: str | None, field: Field, examples: Iterable[Example], total: int) -> str:
-    by_split = Counter(example.split for example in examples if label_of(example.labels, field) == name)
+def _label_row(name: str | None, column: str, rows: Sequence[tuple[Split, Row]], total: int) -> str:
+    by_split = Counter(split for split, row in rows if row[column] == name)
     cells = " | ".join(str(by_split[split]) for split in Split)
     return f"| {'(no label)' if name is None else name} | {cells} | {total} |"
+
+
+def _votes(contents: Contents) -> str:
+    lines = ["## Whose labels", "", contents.lineage.rule, ""]
+    lines += ["| label of `default` | by people | by models | none |", "|---|---|---|---|"]
+    for column, counts in sources(contents).items():
+        lines.append(f"| {column} | {counts['people']} | {counts['models']} | {counts[None]} |")
+    lines += ["", "| task | annotator | asked | abstained |", "|---|---|---|---|"]
+    for each in answered(contents):
+        share = f"{each.abstained} ({each.abstained / each.asked:.1%})"
+        lines.append(f"| {each.task} | {each.annotator} | {each.asked} | {share} |")
+    both = agreed(contents)
+    lines += ["", "Agreement, not corrected for chance:" if both else "Agreement: no question was labelled twice."]
+    for (task, side), (several, same) in both.items():
+        lines.append(f"- {task}, {side}: {same} of {several} questions that several labelled have one label")
+    return "\n".join([*lines, ""])
 
 
 def _provenance(lineage: Lineage) -> str:
@@ -140,13 +185,14 @@ def _provenance(lineage: Lineage) -> str:
     withheld = len(lineage.withheld)
     return "\n".join(
         [
-            "## Provenance",
+            "## Provenance and consent",
             "",
             *(f"- Words: {name}" for name in lineage.transcribers),
             *(f"- Labels: {name}" for name in lineage.annotators),
             *(f"- Consent: {basis}, {number} session(s)" for basis, number in sorted(bases.items())),
             f"- Publishing: {len(lineage.consents) - withheld} of {len(lineage.consents)} sessions permit it"
             + (". **This folder must not be given away as it is.**" if withheld else "."),
+            "- `consent-manifest.json` lists every session with what its rights record permits.",
             "",
         ]
     )

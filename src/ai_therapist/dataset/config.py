@@ -27,6 +27,18 @@ class DatasetConfig(StageConfig):
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of common three-word runs (Jaccard index) from which two replies count as the same; above 0, up to 1."""
 
+    labels_from: Literal["people_first", "people", "models"] = "people_first"
+    """Whose answers make the labels. "people_first": where a person decided, only people count, also where they differ
+    or cannot tell; elsewhere the models. "people": nobody but people. "models": nobody but models."""
+
+    label_rule: Literal["unanimous", "majority"] = "unanimous"
+    """When several answers make a label. "unanimous": all who gave one gave the same. "majority": more than half of
+    them did. Abstentions do not vote; a tie is no label."""
+
+    permitted_for: Literal["train", "publish"] = "train"
+    """"train" takes every session that permits training here; "publish" leaves out those that may not be given away,
+    so that `ai-therapist publish dataset` can be run."""
+
     redact: bool = True
     """Whether the dataset folder holds stand-ins in place of names, places, numbers and addresses. What is trained on
     in this workspace stays as it was said."""

@@ -1,34 +1,49 @@
-"""Examples as they may leave the workspace: words that identify people are replaced, session by session."""
+"""The dataset as it may leave the workspace: words that identify people are replaced, session by session."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ai_therapist.privacy.redaction.redactor import Redacted, SessionRedactor
 from ai_therapist.privacy.redaction.report import ResidualRisk, residual_risk
 from ai_therapist.records import Example, Transcript, Turn
 
 
-def redact_examples(
-    examples: Sequence[Example], transcripts: Mapping[str, Transcript]
-) -> tuple[tuple[Example, ...], ResidualRisk]:
-    """The examples with stand-ins in all their turns, and what may be left; `transcripts` by session id.
+class Redaction:
+    """Replaces names and the like in all that is shown of some sessions, the same name by the same stand-in.
 
     The whole transcript decides what is a name, so that one said early or late is hidden everywhere.
     """
-    redactors = {
-        session: SessionRedactor(utterance.text for utterance in transcript.utterances)
-        for session, transcript in transcripts.items()
-    }
-    redacted, texts = [], {}
-    for example in examples:
-        redactor = redactors[example.session]
+
+    def __init__(self, transcripts: Iterable[Transcript]) -> None:
+        self._redactors = {
+            transcript.session: SessionRedactor(utterance.text for utterance in transcript.utterances)
+            for transcript in transcripts
+        }
+        self._rows: dict[str, Sequence[Redacted]] = {}
+
+    def examples(self, examples: Iterable[Example]) -> tuple[Example, ...]:
+        """The examples with stand-ins in all their turns."""
+        return tuple(self._example(example) for example in examples)
+
+    def turns(self, transcript: Transcript) -> Mapping[str, str]:
+        """What may be shown of each utterance, by its id."""
+        redactor = self._redactors[transcript.session]
+        done = {utterance.id: redactor.redact(utterance.text) for utterance in transcript.utterances}
+        self._rows |= {row: [text] for row, text in done.items()}
+        return {row: text.text for row, text in done.items()}
+
+    def risk(self) -> ResidualRisk:
+        """What was replaced so far, and which rows a person should read."""
+        return residual_risk(self._rows)
+
+    def _example(self, example: Example) -> Example:
+        redactor = self._redactors[example.session]
         turns = (*example.context, example.client, example.reply)
         done = [redactor.redact(turn.text) for turn in turns]
-        texts[example.id] = done
+        self._rows[example.id] = done
         *context, client, reply = map(_with_text, turns, done)
-        redacted.append(example.model_copy(update={"context": tuple(context), "client": client, "reply": reply}))
-    return tuple(redacted), residual_risk(texts)
+        return example.model_copy(update={"context": tuple(context), "client": client, "reply": reply})
 
 
 def _with_text(turn: Turn, redacted: Redacted) -> Turn:

@@ -9,36 +9,37 @@ from pathlib import Path
 from typing import cast
 
 from ai_therapist.dataset.build import Built, Drop, SessionParts, build_examples
-from ai_therapist.dataset.card import Lineage, render_card
 from ai_therapist.dataset.config import DatasetConfig
+from ai_therapist.dataset.folder import write_folder
 from ai_therapist.dataset.leakage import check_leakage, without_near_duplicates
-from ai_therapist.dataset.publish import write_tables
+from ai_therapist.dataset.manifest import REPORT
 from ai_therapist.dataset.read import ITEM, RUN
-from ai_therapist.dataset.redact import redact_examples
+from ai_therapist.dataset.rows import LABELS, REPLIES, SESSIONS, TURNS
 from ai_therapist.dataset.split import SplitLedger, assign
 from ai_therapist.errors import ItemError, MissingInput
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
-from ai_therapist.privacy.consent import refusal
-from ai_therapist.privacy.redaction.report import ResidualRisk
-from ai_therapist.privacy.release import withheld
+from ai_therapist.privacy.consent import first_refusal
 from ai_therapist.records import Annotation, Clip, Example, Session, Split, Transcript, Use
 from ai_therapist.store.blobs import write_atomically
-from ai_therapist.store.codec import canonical_json, decode, encode
+from ai_therapist.store.codec import canonical_json, decode, encode, encode_all
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
 _PARTS = ("session", "utterances", "clips", "annotations")
 """Artefacts of an annotated session that the dataset reads."""
+
+_DECISIONS = "decisions"
+"""Input that holds what people decided about a session and what of it stands."""
 
 
 def dataset_stage(config: DatasetConfig) -> Stage:
     """The stage that makes the whole dataset of one item, which carries the artefacts of all sessions."""
     return Stage(
         name="dataset",
-        version=3,
+        version=4,
         run=make_dataset,
-        needs=(*(f"{part}/*" for part in _PARTS), "splits"),
+        needs=(*(f"{part}/*" for part in (*_PARTS, _DECISIONS)), "splits"),
         gives=("examples", "summary", "dataset"),
         config=config,
         tools=("pyarrow",),
@@ -54,10 +55,10 @@ def build_dataset(
     splits.json of the workspace. Raises MissingInput where no session is annotated or none may be used.
     """
     annotated = workspace.load_run("annotation", "annotate").done
-    skipped, used = _sorted_by_permission(workspace, annotated)
+    skipped, used = _sorted_by_permission(workspace, annotated, config)
     if not used:
         detail = f": {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-        raise MissingInput(f"{workspace.root}: no annotated session may be trained on{detail}")
+        raise MissingInput(f"{workspace.root}: no annotated session may be used{detail}")
     item = Item(ITEM, ITEM, _artefacts(workspace, used))
     (record,) = drive(workspace, [dataset_stage(config)], [item], executor, observer)
     if record.status is Status.DONE:
@@ -85,22 +86,20 @@ def make_dataset(job: Job) -> None:
     job.give_records("examples", examples)
     job.give("summary", canonical_json(_summary(sessions, built, examples, len(duplicates))))
     folder = job.scratch / "folder"
-    published, risk = examples, None
-    if config.redact:
-        published, risk = redact_examples(examples, {parts.session.id: parts.transcript for parts in sessions})
-    tables = write_tables(published, folder)
-    (folder / "README.md").write_text(render_card(published, tables, _lineage(sessions, risk)), "utf-8")
+    splits = {group: assignment.split for group, assignment in ledger.groups.items()}
+    write_folder(folder, sessions, splits, examples, config)
     job.give_tree("dataset", folder)
     job.count(examples=len(examples), sessions=len(sessions))
 
 
 def _sorted_by_permission(
-    workspace: Workspace, annotated: Sequence[ItemRecord]
+    workspace: Workspace, annotated: Sequence[ItemRecord], config: DatasetConfig
 ) -> tuple[list[ItemRecord], list[tuple[ItemRecord, Session]]]:
     skipped, used = [], []
+    uses = (Use.TRAIN, Use.PUBLISH) if config.permitted_for == "publish" else (Use.TRAIN,)
     for item in annotated:
         session = decode(Session, workspace.store.read(item.artefacts["session"]), f"session of {item.name}")
-        reason = refusal(session.consent, Use.TRAIN)
+        reason = first_refusal(session.consent, uses)
         if reason is None:
             used.append((item, session))
         else:
@@ -128,7 +127,14 @@ def _artefacts(workspace: Workspace, used: Sequence[tuple[ItemRecord, Session]])
         write_atomically(path, encode(ledger))
     present = SplitLedger(groups={group: ledger.groups[group] for group in sorted(groups)})
     parts = {f"{part}/{item.item}": item.artefacts[part] for item, _ in used for part in _PARTS}
+    parts |= {f"{_DECISIONS}/{item.item}": _decided(workspace, item.item) for item, _ in used}
     return {**parts, "splits": workspace.store.put_bytes(encode(present))}
+
+
+def _decided(workspace: Workspace, session: str) -> str:
+    """What people decided about a session and still stands, as a blob: only inputs in the store can be inputs."""
+    standing = [decision.annotation for decision in workspace.decisions.standing(session)]
+    return workspace.store.put_bytes(encode_all(standing))
 
 
 def _parts(job: Job, item: str) -> SessionParts:
@@ -137,6 +143,7 @@ def _parts(job: Job, item: str) -> SessionParts:
         transcript=job.record(Transcript, f"utterances/{item}"),
         clips=job.record_list(Clip, f"clips/{item}"),
         annotations=job.record_list(Annotation, f"annotations/{item}"),
+        decisions=job.record_list(Annotation, f"{_DECISIONS}/{item}"),
     )
 
 
@@ -159,6 +166,10 @@ def _summary(
         "groups": {
             split.value: len({example.group for example in examples if example.split is split}) for split in Split
         },
+        "labels_by": {
+            source: sum(value == source for example in examples for value in example.sources.model_dump().values())
+            for source in ("people", "models")
+        },
         "with_clip": sum(example.clip is not None for example in examples),
     }
 
@@ -170,21 +181,10 @@ def _reasons(built: Sequence[Built]) -> str:
     )
 
 
-def _lineage(sessions: Sequence[SessionParts], risk: ResidualRisk | None) -> Lineage:
-    consents = {parts.session.name: parts.session.consent for parts in sessions}
-    annotators = {note.provenance.annotator for parts in sessions for note in parts.annotations}
-    transcribers = {parts.transcript.transcriber for parts in sessions}
-    return Lineage(
-        consents=consents,
-        annotators=tuple(sorted(annotators)),
-        transcribers=tuple(sorted(transcribers)),
-        withheld=withheld(consents),
-        redaction=risk,
-    )
-
-
 def _check_out(workspace: Workspace, tree: str) -> None:
-    """Replace the dataset folder. What a split no longer has must not stay behind in it."""
+    """Replace what the dataset folder holds. What a split no longer has must not stay behind in it."""
     folder: Path = workspace.dataset
-    shutil.rmtree(folder / "data", ignore_errors=True)
+    for table in (REPLIES, TURNS, SESSIONS, LABELS):
+        shutil.rmtree(folder / table.folder(), ignore_errors=True)
+    (folder / REPORT).unlink(missing_ok=True)
     workspace.store.checkout(tree, folder)

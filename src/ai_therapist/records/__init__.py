@@ -17,7 +17,7 @@ from ai_therapist.records.annotation import (
 )
 from ai_therapist.records.clip import Clip, Fault
 from ai_therapist.records.codebook import Codebook, load_codebook
-from ai_therapist.records.example import Example, Labels, Split, Turn
+from ai_therapist.records.example import Example, Labels, LabelSource, LabelSources, Split, Turn
 from ai_therapist.records.score import Score, Scored, Unscored
 from ai_therapist.records.session import (
     AudioStream,
@@ -47,6 +47,8 @@ __all__ = [
     "Example",
     "Fault",
     "Label",
+    "LabelSource",
+    "LabelSources",
     "Labels",
     "Media",
     "Modality",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,18 @@ class Labels(Record):
     therapist_emotion: str | None
 
 
+LabelSource = Literal["people", "models"]
+"""Whose answers a label rests on."""
+
+
+class LabelSources(Record):
+    """Whose each label is; None where there is no label."""
+
+    client_emotion: LabelSource | None = None
+    strategy: LabelSource | None = None
+    therapist_emotion: LabelSource | None = None
+
+
 class Example(Record):
     """One therapist reply to predict from the client turn before it and the talk before that.
 
@@ -53,6 +65,8 @@ class Example(Record):
     client: Turn
     reply: Turn
     labels: Labels
+    sources: LabelSources = LabelSources()
+    """Whose the labels are. Nothing is learned from it."""
     clip: RecordId | None
     """Usable clip of the client turn, or None: then the example is text only."""
     clip_sha256: Digest | None
