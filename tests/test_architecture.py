@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "finetuning": STAGES_BASE | {"videollama2", "dataset"},
     "evaluation": STAGES_BASE | {"videollama2", "dataset"},
     "inference": STAGES_BASE | {"videollama2", "dataset"},
+    "serving": STAGES_BASE | {"dataset", "annotation", "evaluation", "inference"},
     "testing": {"records"},
 }
 HEAVY_ONLY_IN = ("videollama2/", "models/local.py", "finetuning/")

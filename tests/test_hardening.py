@@ -35,6 +35,7 @@ WRITERS = {
     "media/cut.py": "an encoder, into the private folder of a stage",
     "media/sound.py": "16 kHz sound, into the private folder of a stage",
     "pipeline/limits.py": "the folder of this user's counters: scopes and numbers, no content",
+    "serving/uploads.py": "the clip of a request, into a private folder that is gone after the turn",
     "testing.py": "recordings for tests",
 }
 """Files outside the store that write, each with its reason."""

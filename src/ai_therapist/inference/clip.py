@@ -1,4 +1,4 @@
-"""Checks a clip before any model sees it."""
+"""What comes with a message, a clip, a sound or a picture: told by its content and checked before any model sees it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,43 @@ from ai_therapist.errors import ItemError, MissingInput
 from ai_therapist.inference.events import ClipRefused
 from ai_therapist.media.probe import probe
 from ai_therapist.records.annotation import Modality
+from ai_therapist.records.message import AudioPart, ImagePart, VideoPart
 from ai_therapist.store.blobs import hash_file
 
+Attachment = VideoPart | AudioPart | ImagePart
 
-def refusal(path: Path, max_clip_s: float, accepts: frozenset[Modality]) -> ClipRefused | None:
-    """Why the clip at `path` cannot be shown to a model that accepts these modalities, or None where it can."""
-    if not {Modality.VIDEO, Modality.AUDIO} <= accepts:
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def look_at(path: Path, max_clip_s: float, accepts: frozenset[Modality]) -> Attachment | ClipRefused:
+    """The file as a model that accepts these modalities may be shown it, or why it may not.
+
+    Of a clip the model gets what it can take: the picture, the sound, or both.
+    """
+    if not accepts & {Modality.VIDEO, Modality.AUDIO}:
         return ClipRefused(reason="this model reads words only")
     try:
+        if _is_picture(path):
+            return ImagePart(path=str(path)) if Modality.VIDEO in accepts else ClipRefused(reason=_BLIND)
         media = probe(path, path.name, hash_file(path))
     except (MissingInput, ItemError) as error:
         return ClipRefused(reason=str(error))
-    if media.video is None:
-        return ClipRefused(reason="the clip has no picture")
     if media.duration_ms > max_clip_s * 1000:
         return ClipRefused(reason=f"the clip is longer than {max_clip_s:g} s (inference.max_clip_s)")
-    return None
+    heard = media.audio is not None and Modality.AUDIO in accepts
+    if media.video is not None and Modality.VIDEO in accepts:
+        return VideoPart(path=str(path), sound=heard)
+    return AudioPart(path=str(path)) if heard else ClipRefused(reason=_BLIND if media.audio is None else _DEAF)
+
+
+_BLIND = "this model sees no pictures"
+_DEAF = "this model hears no sound"
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise MissingInput(f"{path.name}: {error.strerror or 'cannot be read'}") from None
+    return head.startswith((_PNG, _JPEG)) or (head.startswith(b"RIFF") and head[8:] == b"WEBP")

@@ -64,7 +64,7 @@ class Withheld(Record):
     rule: str
 
 
-Outcome = Literal["complete", "stopped_at_limit", "withheld", "empty", "imminent", "timed_out", "model_failed"]
+Outcome = Literal["complete", "stopped_at_limit", "withheld", "empty", "imminent", "timed_out", "model_failed", "help"]
 
 
 class Done(Record):

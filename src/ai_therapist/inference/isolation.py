@@ -33,6 +33,10 @@ class _End:
     """Stands behind the last item."""
 
 
+class Stopped(Exception):
+    """The one who asked for the items wants no more of them."""
+
+
 def settled(function: Callable[[], T], timeout_s: float) -> T | Broken:
     """What `function` returns, or Broken where it raises anything at all or is not done after `timeout_s`."""
 
@@ -42,8 +46,12 @@ def settled(function: Callable[[], T], timeout_s: float) -> T | Broken:
     return next(streamed(once, timeout_s))
 
 
-def streamed(produce: Callable[[], Iterator[T]], timeout_s: float) -> Generator[T | Broken, None, None]:
+def streamed(
+    produce: Callable[[], Iterator[T]], timeout_s: float, unwanted: Event | None = None
+) -> Generator[T | Broken, None, None]:
     """The items of `produce()` as they come; Broken is the last one where it raises or the time is up.
+
+    Raises Stopped within 0.1 s of the moment at which `unwanted` is set.
 
     `timeout_s` counts from the first item that is asked for to the last. The iterator runs in one daemon thread from
     beginning to end, so what it keeps per thread stays valid, and one that hangs keeps no program from closing. A
@@ -71,9 +79,14 @@ def streamed(produce: Callable[[], Iterator[T]], timeout_s: float) -> Generator[
     deadline = time.monotonic() + timeout_s
     try:
         while True:
+            if unwanted is not None and unwanted.is_set():
+                raise Stopped
+            left_s = max(0.0, deadline - time.monotonic())
             try:
-                item = box.get(timeout=max(0.0, deadline - time.monotonic()))
+                item = box.get(timeout=left_s if unwanted is None else min(left_s, _LOOK_S))
             except Empty:
+                if time.monotonic() < deadline:
+                    continue
                 yield Broken(None)
                 return
             # A stream that never pauses and never ends is caught here.

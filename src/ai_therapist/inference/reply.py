@@ -10,23 +10,35 @@ message ─▶ crisis check ─▶ card or pointer ─▶ disclosure if asked
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from threading import Event as Signal
 from typing import Literal, Protocol
 
 from ai_therapist.dataset.render import plain, render_prompt
 from ai_therapist.errors import RequestError
-from ai_therapist.inference.clip import refusal
+from ai_therapist.inference.clip import Attachment, look_at
 from ai_therapist.inference.config import InferenceConfig
-from ai_therapist.inference.conversation import Conversation
-from ai_therapist.inference.events import Card, Disclosure, Done, Event, LabelsPredicted, Outcome, ReplyPiece, Withheld
+from ai_therapist.inference.conversation import Conversation, Speaking
+from ai_therapist.inference.events import (
+    Card,
+    ClipRefused,
+    Disclosure,
+    Done,
+    Event,
+    LabelsPredicted,
+    Outcome,
+    ReplyPiece,
+    Withheld,
+)
 from ai_therapist.inference.isolation import Broken, settled, streamed
 from ai_therapist.inference.predict import Speaker, answer_pieces
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
+from ai_therapist.records.message import Message
 from ai_therapist.safety import card, crisis, disclosures
 from ai_therapist.safety.crisis import Assessment, Level, Said
 from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply
@@ -54,6 +66,18 @@ class Assessor(Protocol):
 
     def __call__(self, text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
         """The gravest finding in a message after `earlier`, oldest first."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A message of the client on its way through a turn."""
+
+    text: str
+    clip: Path | None = None
+    attached: Attachment | None = None
+    """The clip once it was found fit to be shown."""
+    max_tokens: int = 0
+    unwanted: Signal | None = None
 
 
 @dataclass
@@ -112,16 +136,40 @@ class Chat:
         """What was said, and what was shown as an answer."""
         return self._memory.conversation
 
-    def send(self, text: str, clip: Path | None = None) -> Iterator[Event]:
+    def recall(self, said: Iterable[tuple[Speaking, str]]) -> None:
+        """Go on from what was said before, as if it had been said here: the client's words are checked again.
+
+        Blank turns are left out. Where the model has spoken, the opening counts as shown.
+        """
+        for role, text in said:
+            if not text.strip():
+                continue
+            if role is Role.CLIENT:
+                self._memory.watch, _ = self._memory.watch.after(self._checked(text))
+            elif self._memory.disclosed_at_s is None:
+                self._memory.disclosed_at_s = self._clock_s()
+            self._memory.conversation = self.conversation.with_turn(role, text)
+
+    def send(
+        self, text: str, clip: Path | None = None, *, max_tokens: int | None = None, unwanted: Signal | None = None
+    ) -> Iterator[Event]:
         """Everything that is to be shown after a message of the client, as it comes; Done is the last.
+
+        `max_tokens` may lower the limit of the settings. When another thread sets `unwanted`, the model is stopped
+        and Stopped is raised: the risk that the message showed is remembered, its words are not. "/help" shows the
+        helplines and asks no model.
 
         Raises RequestError for a message without words: nothing checks what is only heard or seen in a clip.
         """
         if not text.strip():
             raise RequestError("write a few words, with a clip too: the safety check reads words only")
-        return self._turn(text, clip)
+        if text.strip().lower() == "/help":
+            return iter((self.help(), Done(outcome="help")))
+        limit = self._config.max_tokens if max_tokens is None else min(max_tokens, self._config.max_tokens)
+        return self._turn(_Sent(text, clip, max_tokens=limit, unwanted=unwanted))
 
-    def _turn(self, text: str, clip: Path | None) -> Iterator[Event]:
+    def _turn(self, sent: _Sent) -> Iterator[Event]:
+        text = sent.text
         yield from self._due_disclosure()
         found = self._checked(text)
         self._memory.watch, handoff = self._memory.watch.after(found)
@@ -132,12 +180,14 @@ class Chat:
         if found.at_risk and self._memory.watch.open.level is Level.IMMINENT:
             yield from self._fixed_imminent(text)
             return
-        refused = None
-        if clip is not None:
-            refused = refusal(clip, self._config.max_clip_s, self._speaker.generator.accepts)
-            if refused is not None:
-                yield refused
-        yield from self._answered(text, clip if refused is None else None, handoff)
+        if sent.clip is not None:
+            seen = look_at(sent.clip, self._config.max_clip_s, self._speaker.generator.accepts)
+            if isinstance(seen, ClipRefused):
+                sent = replace(sent, clip=None)
+                yield seen
+            else:
+                sent = replace(sent, attached=seen)
+        yield from self._answered(sent, handoff)
 
     def _due_disclosure(self) -> Iterator[Event]:
         now_s = self._clock_s()
@@ -169,18 +219,18 @@ class Chat:
     def _fixed_imminent(self, text: str) -> Iterator[Event]:
         reply = FIXED_IMMINENT[self._memory.fixed_turns % len(FIXED_IMMINENT)]
         self._memory.fixed_turns += 1
-        self._remember(text, None, reply)
+        self._remember(_Sent(text), reply)
         yield ReplyPiece(source="fixed", text=reply)
         yield Done(outcome="imminent")
 
-    def _remember(self, text: str, clip: Path | None, reply: str) -> None:
+    def _remember(self, sent: _Sent, reply: str) -> None:
         """Keep what was said and what was shown; what was withheld is not among it."""
-        said = self.conversation.with_turn(Role.CLIENT, text, clip)
+        said = self.conversation.with_turn(Role.CLIENT, sent.text, sent.clip)
         self._memory.conversation = said.with_turn(Role.THERAPIST, reply)
 
-    def _answered(self, text: str, clip: Path | None, handoff: Handoff) -> Iterator[Event]:
+    def _answered(self, sent: _Sent, handoff: Handoff) -> Iterator[Event]:
         reply = _GatedReply(self._config.max_reply_chars)
-        with closing(streamed(lambda: self._ask(text, clip), self._config.reply_timeout_s)) as items:
+        with closing(streamed(lambda: self._ask(sent), self._config.reply_timeout_s, sent.unwanted)) as items:
             for item in items:
                 if isinstance(item, LabelsPredicted):
                     yield item
@@ -189,15 +239,18 @@ class Chat:
                 if reply.outcome is not None:
                     break
         yield from reply.finish()
-        self._remember(text, clip, reply.shown)
+        self._remember(sent, reply.shown)
         yield from self._handoff_after(reply, handoff)
         yield Done(outcome=reply.outcome or "complete", error=reply.error)
 
-    def _ask(self, text: str, clip: Path | None) -> Iterator[LabelsPredicted | str]:
-        shown_text = text[-self._config.message_chars :]
-        client = self.conversation.with_turn(Role.CLIENT, shown_text if shown_text.strip() else text, clip).turns[-1]
-        messages = render_prompt(self.conversation.window(self._config.context_turns), client.turn, clip)
-        return answer_pieces(self._speaker, messages, self._config.max_tokens)
+    def _ask(self, sent: _Sent) -> Iterator[LabelsPredicted | str]:
+        shown_text = sent.text[-self._config.message_chars :]
+        words = shown_text if shown_text.strip() else sent.text
+        client = self.conversation.with_turn(Role.CLIENT, words, sent.clip).turns[-1]
+        *before, now = render_prompt(self.conversation.window(self._config.context_turns), client.turn, None)
+        if sent.attached is not None:
+            now = Message(role="user", parts=(sent.attached, *now.parts))
+        return answer_pieces(self._speaker, [*before, now], sent.max_tokens)
 
     def _handoff_after(self, reply: _GatedReply, handoff: Handoff) -> Iterator[Event]:
         """The card after a reply that failed while a risk is open, a pointer after one that speaks of a risk."""

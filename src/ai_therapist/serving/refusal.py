@@ -1,0 +1,37 @@
+"""How the server says no: OpenAI's form of an error, in words that never quote the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from starlette.responses import JSONResponse, Response
+
+
+@dataclass
+class Refused(Exception):
+    """A request that is not answered. `message` says what is wrong and how to put it right."""
+
+    status: int
+    code: str
+    message: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def wrong(code: str, message: str) -> Refused:
+    """The request is wrong (400)."""
+    return Refused(400, code, message)
+
+
+def later(status: int, code: str, message: str, after_s: float) -> Refused:
+    """The request is right and comes at a bad time; clients wait `after_s` seconds and try again."""
+    return Refused(status, code, message, {"Retry-After": str(max(1, round(after_s)))})
+
+
+def as_response(refused: Refused) -> Response:
+    """The refusal in the form that OpenAI's clients read."""
+    kind = "invalid_request_error" if refused.status < 500 and refused.status != 429 else "server_error"
+    error = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
+    return JSONResponse({"error": error}, refused.status, refused.headers)

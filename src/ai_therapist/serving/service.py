@@ -1,0 +1,182 @@
+"""Turns of many clients with one model: queue, threads, cancellation, and the conversations that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai_therapist.inference.config import InferenceConfig
+from ai_therapist.inference.conversation import Speaking
+from ai_therapist.inference.events import Card, Event
+from ai_therapist.inference.isolation import Stopped
+from ai_therapist.inference.predict import Speaker
+from ai_therapist.inference.reply import Assessor, Chat
+from ai_therapist.safety import crisis
+from ai_therapist.safety.crisis import Assessment
+from ai_therapist.serving.config import ServingConfig
+from ai_therapist.serving.conversations import Conversations
+from ai_therapist.serving.metrics import Metrics
+from ai_therapist.serving.turnstile import Turnstile
+
+Said = Sequence[tuple[Speaking, str]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One message that is to be answered, and what came before it."""
+
+    text: str
+    clip: Path | None = None
+    earlier: Said = ()
+    """What was said before, where no conversation is kept."""
+    conversation: str | None = None
+    """Id of a kept conversation, "new" for one that begins, None for a request that stands by itself."""
+    max_tokens: int | None = None
+
+
+class Turn:
+    """A running turn: its events as they come, and the id of its conversation."""
+
+    def __init__(self, conversation: str | None) -> None:
+        self.conversation = conversation
+        self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._unwanted = threading.Event()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The events in order. Raises what the shell raised, which is a fault of ours and no model's."""
+        while (item := await self._events.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def stop(self) -> None:
+        """Nobody wants the rest: the model is stopped."""
+        self._unwanted.set()
+
+    def end(self, fault: BaseException | None) -> None:
+        """The thread is done; `fault` is what it raised."""
+        self._events.put_nowait(fault)
+
+    def run(self, chat: Chat, ask: Ask, put: asyncio.AbstractEventLoop) -> None:
+        """In a thread: talk to the model until the turn is over or nobody wants it any more."""
+        try:
+            for event in chat.send(ask.text, ask.clip, max_tokens=ask.max_tokens, unwanted=self._unwanted):
+                put.call_soon_threadsafe(self._events.put_nowait, event)
+                if self._unwanted.is_set():
+                    return
+        except Stopped:
+            return
+
+
+class ChatService:
+    """Answers messages with one model inside the safety shell. Its coroutines belong to one event loop."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        inference: InferenceConfig | None = None,
+        serving: ServingConfig | None = None,
+        *,
+        assess: Assessor = crisis.assess,
+    ) -> None:
+        self.speaker = speaker
+        self.inference = inference or InferenceConfig()
+        self.serving = serving or ServingConfig()
+        self.metrics = Metrics()
+        self.started = int(time.time())
+        """When the service began, in seconds since 1970."""
+        self.turnstile = Turnstile(self.serving.concurrent, self.serving.waiting, self.serving.wait_s)
+        self.conversations = Conversations(self._begin, self.serving.conversations, self.serving.conversation_idle_s)
+        self._assess = _Remembered(assess)
+        self._threads = ThreadPoolExecutor(self.serving.concurrent, thread_name_prefix="turn")
+
+    @property
+    def model(self) -> str:
+        """Name of the model that answers."""
+        return self.speaker.generator.name
+
+    @asynccontextmanager
+    async def turn(self, ask: Ask) -> AsyncIterator[Turn]:
+        """A running turn, once the model is free. Leaving the block early stops the model.
+
+        Raises Refused where too many wait, where the wait takes too long, or where the conversation cannot be had.
+        """
+        kept = None if ask.conversation is None else self.conversations.take(ask.conversation)
+        try:
+            leave = await self.turnstile.enter()
+        except BaseException:
+            if kept is not None:
+                self.conversations.put_back(kept)
+            raise
+        turn = Turn(None if kept is None else kept.id)
+        chat = self._begin() if kept is None else kept.chat
+        loop = asyncio.get_running_loop()
+
+        def talk() -> None:
+            if kept is None:
+                chat.recall(ask.earlier)
+            turn.run(chat, ask, loop)
+
+        def over(done: asyncio.Future[None]) -> None:
+            if kept is not None:
+                self.conversations.put_back(kept)
+            leave()
+            turn.end(None if done.cancelled() else done.exception())
+
+        # The thread, and not the client, gives the pass back: it may need a moment to notice that nobody listens.
+        loop.run_in_executor(self._threads, talk).add_done_callback(over)
+        try:
+            yield turn
+        finally:
+            turn.stop()
+
+    def help(self) -> Card:
+        """All helplines; needs no model."""
+        return self._begin().help()
+
+    def forget(self, conversation: str) -> bool:
+        """Drop a kept conversation; False where there is none of this id."""
+        return self.conversations.forget(conversation)
+
+    async def close(self, within_s: float) -> bool:
+        """Let running turns finish, take no new ones; False where some did not finish in time."""
+        finished = await self.turnstile.drain(within_s)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        return finished
+
+    def _begin(self) -> Chat:
+        return Chat(self.speaker, self.inference, assess=self._assess)
+
+
+class _Remembered:
+    """The crisis check, which for words that it has read before gives the same answer at once; keeps digests only."""
+
+    def __init__(self, assess: Assessor, most: int = 8_192) -> None:
+        self._assess = assess
+        self._most = most
+        self._known: OrderedDict[bytes, Assessment] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str, *, risk_open: bool, earlier: Sequence[crisis.Said]) -> Assessment:
+        """The gravest finding in the message."""
+        digest = hashlib.sha256(b"%d" % risk_open)
+        for words in (text, *(f"{said.role} {said.text}" for said in earlier)):
+            digest.update(hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest())
+        key = digest.digest()
+        with self._lock:
+            found = self._known.get(key)
+        if found is None:
+            found = self._assess(text, risk_open=risk_open, earlier=earlier)
+            with self._lock:
+                self._known[key] = found
+                while len(self._known) > self._most:
+                    self._known.popitem(last=False)
+        return found
