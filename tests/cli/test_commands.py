@@ -175,6 +175,24 @@ def test_status_shows_every_ledger(run_cli: Cli, tmp_path: Path) -> None:
     assert shown.out.count("because of the test") == 2
 
 
+def test_status_names_sessions_whose_roles_are_for_review(run_cli: Cli, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    item = ItemRecord(
+        item="ses_000000000000",
+        name="anna_1",
+        status=Status.DONE,
+        reason=None,
+        artefacts={},
+        actions=(),
+        counts={"roles_to_review": 2},
+    )
+    workspace.save_run(RunRecord(run="extraction", config={}, read=1, items=(item,)))
+    shown = run_cli("status", "-w", "work")
+    assert shown.code == 0
+    assert "review: anna_1 (ses_000000000000): 2 voices have no role" in shown.out
+    assert "[extraction.roles.roles.anna_1]" in shown.out
+
+
 def test_an_unknown_record_is_named(run_cli: Cli, tmp_path: Path) -> None:
     Workspace(tmp_path / "work")
     shown = run_cli("explain", "utt_000000000000", "-w", "work")

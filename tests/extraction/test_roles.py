@@ -3,7 +3,16 @@
 import pytest
 
 from ai_therapist.extraction.config import RolesConfig
-from ai_therapist.extraction.roles import DECIDED_BY_EVIDENCE, DECIDED_BY_HAND, find_roles, weigh
+from ai_therapist.extraction.roles import (
+    DECIDED_BY_EVIDENCE,
+    DECIDED_BY_HAND,
+    VOTE_WEIGHT,
+    Vote,
+    find_roles,
+    for_review,
+    weigh,
+)
+from ai_therapist.formats.passages import UNKNOWN_SPEAKER
 from ai_therapist.records import Role, TimeSpan, Transcript, Utterance
 from ai_therapist.testing import make_session
 
@@ -89,3 +98,38 @@ def test_confidence_grows_with_evidence_and_is_absent_where_nothing_is_decided()
     assert 0.5 < short[0].confidence < long[0].confidence <= 1
     (nobody,) = find_roles(talk(("A", "well")), "one", RolesConfig())
     assert nobody.confidence is None
+
+
+def test_questions_and_their_marks_speak_for_the_therapist() -> None:
+    def lead(text: str) -> float:
+        scores = weigh(talk(("A", text), ("B", "it rained all the time")))
+        return scores["A"] - scores["B"]
+
+    assert lead("did you sleep at all then") > lead("they did sleep at all then")
+    assert lead("and then?") > lead("and then")
+
+
+def test_a_vote_adds_to_the_evidence_but_decides_nothing_alone() -> None:
+    alike = talk(("A", TELLS), ("B", TELLS))
+    assert RolesConfig().min_margin > VOTE_WEIGHT
+    assert {s.role for s in find_roles(alike, "one", RolesConfig(), Vote("A", "m 1"))} == {Role.UNKNOWN}
+    spoken = talk(("A", ASKS), ("B", TELLS))
+    scores = weigh(spoken)
+    close = RolesConfig(min_margin=scores["A"] - scores["B"] + 1)
+    with_vote = find_roles(spoken, "one", close, Vote("A", "m 1"))
+    assert [s.role for s in with_vote] == [Role.THERAPIST, Role.CLIENT]
+    assert with_vote[0].decided_by == f"{DECIDED_BY_EVIDENCE} and m 1"
+    assert for_review(find_roles(spoken, "one", close)) == for_review(
+        find_roles(spoken, "one", close, Vote("nobody", "m 1"))
+    )
+
+
+def test_those_whom_nobody_named_never_get_a_role() -> None:
+    spoken = talk((UNKNOWN_SPEAKER, "mm"), ("A", ASKS), (UNKNOWN_SPEAKER, TELLS), ("B", TELLS), ("A", REFLECTS))
+    assert roles(spoken) == {UNKNOWN_SPEAKER: Role.UNKNOWN, "A": Role.THERAPIST, "B": Role.CLIENT}
+    assert roles(talk((UNKNOWN_SPEAKER, TELLS))) == {UNKNOWN_SPEAKER: Role.UNKNOWN}
+
+
+def test_voices_without_a_role_are_counted_for_review() -> None:
+    assert for_review(find_roles(talk(("A", TELLS), ("B", TELLS)), "one", RolesConfig())) == 2
+    assert for_review(find_roles(talk(("A", ASKS), ("B", TELLS), ("A", REFLECTS)), "one", RolesConfig())) == 0

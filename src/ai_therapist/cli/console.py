@@ -119,6 +119,16 @@ def print_run(run: RunRecord) -> None:
             say(f"  {item.status}: {item.name}: {item.reason}")
 
 
+def role_reviews(run: RunRecord | None) -> list[str]:
+    """A line per finished session of an extraction in which not every voice could be given a role."""
+    return [
+        f"review: {item.name} ({item.item}): {unsure} voices have no role: read its transcript and write "
+        f"[extraction.roles.roles.{item.name}] into the settings, or leave them unknown"
+        for item in (run.done if run is not None else ())
+        if (unsure := item.counts.get("roles_to_review", 0))
+    ]
+
+
 def exit_code(*runs: RunRecord) -> int:
     """0 where every item of every run is done, else the code of items that are not."""
     return 0 if all(item.status is Status.DONE for run in runs for item in run.items) else ItemError.exit_code

@@ -22,7 +22,7 @@ def command(
     Beside each recording NAME.mp4 stands its rights record NAME.consent.json; without one it is skipped.
     """
     from ai_therapist.cli.arc import Arc
-    from ai_therapist.cli.console import exit_code, print_run, say
+    from ai_therapist.cli.console import exit_code, print_run, role_reviews, say
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
@@ -30,5 +30,7 @@ def command(
         raise click.UsageError(f"{folder} is no folder: name the folder that holds the recordings")
     run = Arc(Workspace(workspace), settings).extract(folder)
     print_run(run)
+    for line in role_reviews(run):
+        say(line)
     say(f"Readable results: {workspace / 'view' / 'sessions'}")
     ctx.exit(exit_code(run))

@@ -15,7 +15,7 @@ RUNS = ("extraction", "annotation", "dataset", "finetuning", "evaluation")
 @workspace_option
 def command(workspace: Path, release: bool) -> None:
     """Show what every stage did with its items, and why some are not done."""
-    from ai_therapist.cli.console import out, say, table
+    from ai_therapist.cli.console import out, role_reviews, say, table
     from ai_therapist.store.workspace import Status, Workspace
 
     place = Workspace.existing(workspace)
@@ -33,6 +33,7 @@ def command(workspace: Path, release: bool) -> None:
             if item.status is not Status.DONE
         ]
     out.print(table(f"Workspace {workspace}", ["stage", "read", *Status], rows))
+    problems += role_reviews(place.find_run("extraction"))
     for line in problems:
         say(line)
     quarantined = list(place.store.quarantines())

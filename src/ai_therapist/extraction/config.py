@@ -36,11 +36,23 @@ class FilesConfig(StageConfig):
 class RolesConfig(StageConfig):
     """How speakers get their roles."""
 
-    min_margin: Annotated[float, Field(gt=0, le=20)] = 1.5
+    min_margin: Annotated[float, Field(gt=0, le=20)] = 3.0
     """Log-odds by which one speaker must sound more like a therapist than the other, 0 to 20; else UNKNOWN."""
+
+    model: str | None = None
+    """A model that is asked who the therapist is and has one vote, named as models/catalogue.py lists them; or none."""
 
     roles: dict[str, dict[str, Role]] = Field(default_factory=dict)
     """Roles given by hand, as {session name: {speaker label: role}}; they go before any evidence."""
+
+
+class ResolvedRoles(RolesConfig):
+    """The settings with the model's own name in place of its spec, which may hold a path."""
+
+    model: Annotated[str | None, Field(exclude=True)] = None
+    """Spec of the model."""
+    revision: str
+    """Name and revision of the model that the spec opened."""
 
 
 class TurnsConfig(StageConfig):

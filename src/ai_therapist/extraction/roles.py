@@ -1,16 +1,22 @@
-"""Who is the therapist: decided from what the speakers said, never from a label or from who spoke first."""
+"""Who is the therapist: decided from what the speakers said, never from a label or from who spoke first.
+
+Evidence adds up over the whole session, in log-odds for THERAPIST against CLIENT: questions, other turns of phrase, the
+share of the talk, and, where the settings name one, the vote of a model. What a person says in the settings goes before
+all of it. A role is given only where the evidence leads clearly; else it is UNKNOWN and the session is for review.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ai_therapist.extraction.config import RolesConfig
+from ai_therapist.formats.passages import UNKNOWN_SPEAKER
 from ai_therapist.records import Role, Speaker, Transcript
 
-DECIDED_BY_EVIDENCE = "evidence 1"
+DECIDED_BY_EVIDENCE = "evidence 2"
 DECIDED_BY_HAND = "configuration"
 
 
@@ -24,8 +30,22 @@ class Cue:
     """Log-odds for THERAPIST against CLIENT that one occurrence adds; negative speaks for CLIENT."""
 
 
+@dataclass(frozen=True)
+class Vote:
+    """Whom a model takes for the therapist."""
+
+    therapist: str
+    """Label of the speaker."""
+    model: str
+    """Name and revision of the model."""
+
+
 def _cue(name: str, pattern: str, weight: float) -> Cue:
     return Cue(name, re.compile(rf"\b(?:{pattern})\b"), weight)
+
+
+_BEGINS = r"(?:^|[.?!,] |\b(?:and|so|but|well|okay|now) )"
+"""Where a clause begins, in text with punctuation or without."""
 
 
 CUES = (
@@ -33,6 +53,29 @@ CUES = (
     _cue(
         "open question", r"(?:what|how) (?:do|does|did|is|was|were|has|have|would|could|might|comes|happens|makes)", 1.2
     ),
+    Cue("closed question", re.compile(_BEGINS + r"(?:do|did|are|were|have|would|could|can|will) you\b"), 0.8),
+    Cue("question mark", re.compile(r"\?"), 0.5),
+    # They ask whether they may, and scale and frame what is spoken of.
+    _cue(
+        "permission",
+        r"would (?:it|that) be (?:ok|okay|all right|helpful)|would you mind|is it (?:ok|okay|all right) if"
+        r"|do you mind if|okay with you",
+        1.5,
+    ),
+    _cue(
+        "frame",
+        r"what brings you|brought you (?:in|here)|i(?:'d| would) like to (?:ask|hear|understand|talk)"
+        r"|on a scale|how (?:important|confident|ready)",
+        1.5,
+    ),
+    # They thank for trust and praise effort.
+    _cue(
+        "affirmation",
+        r"(?:thank you|thanks) for (?:coming|sharing|telling|talking|being)|i appreciate|good for you",
+        0.8,
+    ),
+    # Clients answer.
+    Cue("answer", re.compile(r"^(?:yeah|yes|no|nope|yep|not really|i guess|i think|i mean|i don't)\b"), -0.4),
     _cue("invitation", r"tell me|can you (?:say|describe)|could you (?:say|describe)|say more|help me understand", 1.5),
     # They give back what they heard, speaking of the other.
     _cue(
@@ -58,22 +101,44 @@ SHARE_WEIGHT = -0.7
 """Log-odds per natural logarithm of a speaker's words against the average: clients speak longer."""
 
 
-def find_roles(transcript: Transcript, name: str, config: RolesConfig) -> tuple[Speaker, ...]:
+VOTE_WEIGHT = 2.0
+"""Log-odds that the vote of a model adds: less than any margin we recommend, so that alone it decides nothing."""
+
+DOUBT = 1.0
+"""Log-odds taken off a lead before it becomes a confidence: cues of one talk are not independent.
+
+With it the confidence of short excerpts is near the share of them that were right (benchmarks/roles.py)."""
+
+
+def find_roles(transcript: Transcript, name: str, config: RolesConfig, vote: Vote | None = None) -> tuple[Speaker, ...]:
     """The speakers of a transcript in order of appearance, each with a role and how sure it is.
 
     A role given by hand for the session `name` goes first. Else the speaker whose words weigh most for THERAPIST is
     the therapist and the one whose weigh most for CLIENT is the client, each only where it leads the next speaker by
-    `min_margin`; where both are found every further voice is OTHER, and where not it is UNKNOWN.
+    `min_margin`; where both are found every further voice is OTHER, and where not it is UNKNOWN. The label of those
+    whom a transcript does not name is always UNKNOWN: it may stand for several people.
     """
     scores = weigh(transcript)
+    nameless = scores.pop(UNKNOWN_SPEAKER, None) is not None
+    decided_by = DECIDED_BY_EVIDENCE
+    if vote is not None and vote.therapist in scores:
+        scores[vote.therapist] += VOTE_WEIGHT
+        decided_by += f" and {vote.model}"
     roles = _by_evidence(scores, config.min_margin)
+    if nameless:
+        roles[UNKNOWN_SPEAKER] = Role.UNKNOWN, None
     given = config.roles.get(name, {})
     return tuple(
         Speaker(label=label, role=given[label], decided_by=DECIDED_BY_HAND, confidence=None)
         if label in given
-        else Speaker(label=label, role=role, decided_by=DECIDED_BY_EVIDENCE, confidence=confidence)
-        for label, (role, confidence) in roles.items()
+        else Speaker(label=label, role=role, decided_by=decided_by, confidence=confidence)
+        for label, (role, confidence) in sorted(roles.items(), key=lambda one: _first_heard(transcript, one[0]))
     )
+
+
+def for_review(speakers: Sequence[Speaker]) -> int:
+    """How many voices a person should look at: those whose role is UNKNOWN."""
+    return sum(speaker.role is Role.UNKNOWN for speaker in speakers)
 
 
 def weigh(transcript: Transcript) -> dict[str, float]:
@@ -115,5 +180,9 @@ def _alone(score: float, min_margin: float) -> tuple[Role, float | None]:
     return (Role.THERAPIST if score > 0 else Role.CLIENT), _probability(abs(score))
 
 
-def _probability(log_odds: float) -> float:
-    return round(1 / (1 + math.exp(-log_odds)), 4)
+def _first_heard(transcript: Transcript, label: str) -> int:
+    return next(one.index for one in transcript.utterances if one.speaker == label)
+
+
+def _probability(lead: float) -> float:
+    return round(1 / (1 + math.exp(DOUBT - lead)), 4)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from ai_therapist.extraction import roles, turns
+from ai_therapist.extraction import roles, turns, vote
 from ai_therapist.extraction.clips import cut_clips
 from ai_therapist.extraction.config import (
     ClipsConfig,
@@ -68,7 +68,7 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
         Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
         transcribe_stage(config),
-        Stage("roles", 1, run_roles, ("source", "media", "transcript"), ("session",), config.roles),
+        Stage("roles", 2, run_roles, ("source", "media", "transcript"), ("session",), vote.resolve(config.roles)),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
         Stage("standardise", 2, run_standardise, ("recording", "media", "starts"), ("video",), nothing, ("av",), 7200),
@@ -93,7 +93,9 @@ def run_audio(job: Job) -> None:
 def run_roles(job: Job) -> None:
     """Who is who."""
     source = job.record(SourceRecord, "source")
-    speakers = roles.find_roles(job.record(Transcript, "transcript"), source.name, cast(RolesConfig, job.config))
+    transcript, config = job.record(Transcript, "transcript"), cast(RolesConfig, job.config)
+    speakers = roles.find_roles(transcript, source.name, config, vote.ask(transcript, source.consent, config))
+    job.count(roles_to_review=roles.for_review(speakers))
     session = Session(
         id=source.session_id,
         name=source.name,
