@@ -31,11 +31,11 @@ WRITERS = {
     "finetuning/run.py": "models, into the private folder of a stage",
     "finetuning/features.py": "features, into the private folder of a stage",
     "finetuning/checkpoint.py": "drops old checkpoints; writes through the store",
+    "inference/clip.py": "a clip that came as bytes, into a private folder that is gone after the turn",
     "media/standardise.py": "an encoder, into the private folder of a stage",
     "media/cut.py": "an encoder, into the private folder of a stage",
     "media/sound.py": "16 kHz sound, into the private folder of a stage",
     "pipeline/limits.py": "the folder of this user's counters: scopes and numbers, no content",
-    "serving/uploads.py": "the clip of a request, into a private folder that is gone after the turn",
     "testing.py": "recordings for tests",
 }
 """Files outside the store that write, each with its reason."""

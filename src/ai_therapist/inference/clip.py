@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ai_therapist.errors import ItemError, MissingInput
 from ai_therapist.inference.events import ClipRefused
@@ -14,6 +17,18 @@ from ai_therapist.store.blobs import hash_file
 Attachment = VideoPart | AudioPart | ImagePart
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+@contextmanager
+def as_file(clip: Path | bytes | None) -> Iterator[Path | None]:
+    """The clip as a file: bytes lie in a private folder until the block is left."""
+    if not isinstance(clip, bytes):
+        yield clip
+        return
+    with TemporaryDirectory(prefix="ai-therapist-") as folder:
+        path = Path(folder) / "clip"
+        path.write_bytes(clip)
+        yield path
 
 
 def look_at(path: Path, max_clip_s: float, accepts: frozenset[Modality]) -> Attachment | ClipRefused:

@@ -12,10 +12,14 @@ from ai_therapist.pipeline.stage import StageConfig
 class InferenceConfig(StageConfig):
     """How much the model sees, how long it may take, and whose helplines are shown."""
 
+    model: str | None = None
+    """Spec of the model that replies, as tuned:FOLDER; without one the last that was fine-tuned in the workspace."""
+    labels: str | None = None
+    """Spec of a scorer that gives the labels where the model only writes, as embedded; without one there are none."""
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     """ISO 3166-1 code of the country whose helplines a card names; without one it names a few of large countries."""
-    context_turns: Annotated[int, Field(ge=0, le=64)] = 8
-    """Earlier turns that the model is shown, client's and its own."""
+    context_turns: Annotated[int, Field(ge=0, le=256)] = 64
+    """Most earlier turns that the model is shown, client's and its own; beyond them the older half is left out."""
     message_chars: Annotated[int, Field(ge=100, le=20_000)] = 2_000
     """Characters of a message that the model is shown, counted from its end; the crisis check reads all of it."""
     max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 96

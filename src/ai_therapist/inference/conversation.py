@@ -46,6 +46,16 @@ class Conversation:
         )
         return Conversation(id=self.id, turns=(*self.turns, Spoken(turn, clip)))
 
+    def context(self, most: int) -> tuple[Turn, ...]:
+        """At most `most` of the last turns, oldest first, and at least half as many where there are more.
+
+        Its beginning moves by half a window at a time and stays in between: what a model has read of it can be kept.
+        """
+        step = max(1, most // 2)
+        excess = max(0, len(self.turns) - most)
+        start = -(-excess // step) * step
+        return tuple(spoken.turn for spoken in self.turns[start:])
+
     def window(self, turns: int) -> tuple[Turn, ...]:
         """The last `turns` turns, oldest first; words only, clips stay with the turn that brought them."""
         return tuple(spoken.turn for spoken in self.turns[-turns:]) if turns else ()

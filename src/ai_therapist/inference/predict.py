@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, reply_line
+from ai_therapist.errors import TransientError
 from ai_therapist.inference.events import LabelsPredicted
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.records import Abstention, Label, Labels
-from ai_therapist.records.message import Message
+from ai_therapist.records.annotation import Modality
+from ai_therapist.records.message import Message, TextPart
 
 _TOLERANCE = 1e-3
 
@@ -23,14 +26,35 @@ class Speaker:
     """None where nothing predicts labels: then each is an abstention."""
     is_toy: bool
     """Whether the opening must call it a toy."""
+    predicts: frozenset[Field] = frozenset(LABEL_FIELDS)
+    """What the scorer can predict: one that labels what was said knows nothing of what comes next."""
+    alone: Lock | None = None
+    """Held while the model is asked, where it can answer one question at a time only."""
 
 
-def answer_pieces(speaker: Speaker, messages: Sequence[Message], max_tokens: int) -> Iterator[LabelsPredicted | str]:
-    """The predicted labels, then the reply piece by piece. Raises whatever the models raise."""
+def answer_pieces(
+    speaker: Speaker, messages: Sequence[Message], max_tokens: int, wait_s: float = 60.0
+) -> Iterator[LabelsPredicted | str]:
+    """The predicted labels, then the reply piece by piece.
+
+    Raises TransientError where another turn holds the model for longer than `wait_s`, and whatever the models raise.
+    """
+    if speaker.alone is None:
+        yield from _answered(speaker, messages, max_tokens)
+        return
+    if not speaker.alone.acquire(timeout=wait_s):
+        raise TransientError("the model is busy with another turn")
+    try:
+        yield from _answered(speaker, messages, max_tokens)
+    finally:
+        speaker.alone.release()
+
+
+def _answered(speaker: Speaker, messages: Sequence[Message], max_tokens: int) -> Iterator[LabelsPredicted | str]:
     outcomes: dict[Field, Label | Abstention] = {}
     given = Labels(client_emotion=None, strategy=None, therapist_emotion=None)
     for field in LABEL_FIELDS:
-        outcome = _predict(speaker.scorer, messages, field, given)
+        outcome = _predict(speaker, messages, field, given)
         outcomes[field] = outcome
         if isinstance(outcome, Label):
             given = _with(given, field, outcome.value)
@@ -43,13 +67,21 @@ def answer_pieces(speaker: Speaker, messages: Sequence[Message], max_tokens: int
     yield from reply_line(speaker.generator.generate(messages, max_tokens=max_tokens, prefix=prefix))
 
 
-def _predict(
-    scorer: LabelScorer | None, messages: Sequence[Message], field: Field, given: Labels
-) -> Label | Abstention:
-    if scorer is None:
+def _predict(speaker: Speaker, messages: Sequence[Message], field: Field, given: Labels) -> Label | Abstention:
+    if speaker.scorer is None:
         return Abstention(reason="no model weighs labels here")
-    weights = scorer.score(messages, field.choices, prefix=answer_prefix(field, given))
+    if field not in speaker.predicts:
+        return Abstention(reason="the classifier labels what was said and predicts nothing")
+    shown = [_accepted(message, speaker.scorer.accepts) for message in messages]
+    weights = speaker.scorer.score(shown, field.choices, prefix=answer_prefix(field, given))
     return _outcome(weights, field.choices)
+
+
+def _accepted(message: Message, accepts: frozenset[Modality]) -> Message:
+    """The message without what a scorer beside the generator cannot take."""
+    if message.modalities <= accepts:
+        return message
+    return Message(role=message.role, parts=tuple(part for part in message.parts if isinstance(part, TextPart)))
 
 
 def _outcome(weights: Mapping[str, float], choices: Sequence[str]) -> Label | Abstention:

@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 from ai_therapist.dataset.render import plain, render_prompt
 from ai_therapist.errors import RequestError
-from ai_therapist.inference.clip import Attachment, look_at
+from ai_therapist.inference.clip import Attachment, as_file, look_at
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.conversation import Conversation, Speaking
 from ai_therapist.inference.events import (
@@ -73,11 +73,16 @@ class _Sent:
     """A message of the client on its way through a turn."""
 
     text: str
-    clip: Path | None = None
+    clip: Path | bytes | None = None
     attached: Attachment | None = None
     """The clip once it was found fit to be shown."""
     max_tokens: int = 0
     unwanted: Signal | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the clip came in; None for bytes, which nobody keeps."""
+        return self.clip if isinstance(self.clip, Path) else None
 
 
 @dataclass
@@ -151,10 +156,16 @@ class Chat:
             self._memory.conversation = self.conversation.with_turn(role, text)
 
     def send(
-        self, text: str, clip: Path | None = None, *, max_tokens: int | None = None, unwanted: Signal | None = None
+        self,
+        text: str,
+        clip: Path | bytes | None = None,
+        *,
+        max_tokens: int | None = None,
+        unwanted: Signal | None = None,
     ) -> Iterator[Event]:
         """Everything that is to be shown after a message of the client, as it comes; Done is the last.
 
+        `clip` is a video, a sound or a picture, as a file or as its bytes; what it is follows from its content.
         `max_tokens` may lower the limit of the settings. When another thread sets `unwanted`, the model is stopped
         and Stopped is raised: the risk that the message showed is remembered, its words are not. "/help" shows the
         helplines and asks no model.
@@ -180,14 +191,15 @@ class Chat:
         if found.at_risk and self._memory.watch.open.level is Level.IMMINENT:
             yield from self._fixed_imminent(text)
             return
-        if sent.clip is not None:
-            seen = look_at(sent.clip, self._config.max_clip_s, self._speaker.generator.accepts)
-            if isinstance(seen, ClipRefused):
-                sent = replace(sent, clip=None)
-                yield seen
-            else:
-                sent = replace(sent, attached=seen)
-        yield from self._answered(sent, handoff)
+        with as_file(sent.clip) as path:
+            if path is not None:
+                seen = look_at(path, self._config.max_clip_s, self._speaker.generator.accepts)
+                if isinstance(seen, ClipRefused):
+                    sent = replace(sent, clip=None)
+                    yield seen
+                else:
+                    sent = replace(sent, attached=seen)
+            yield from self._answered(sent, handoff)
 
     def _due_disclosure(self) -> Iterator[Event]:
         now_s = self._clock_s()
@@ -225,7 +237,7 @@ class Chat:
 
     def _remember(self, sent: _Sent, reply: str) -> None:
         """Keep what was said and what was shown; what was withheld is not among it."""
-        said = self.conversation.with_turn(Role.CLIENT, sent.text, sent.clip)
+        said = self.conversation.with_turn(Role.CLIENT, sent.text, sent.path)
         self._memory.conversation = said.with_turn(Role.THERAPIST, reply)
 
     def _answered(self, sent: _Sent, handoff: Handoff) -> Iterator[Event]:
@@ -246,11 +258,11 @@ class Chat:
     def _ask(self, sent: _Sent) -> Iterator[LabelsPredicted | str]:
         shown_text = sent.text[-self._config.message_chars :]
         words = shown_text if shown_text.strip() else sent.text
-        client = self.conversation.with_turn(Role.CLIENT, words, sent.clip).turns[-1]
-        *before, now = render_prompt(self.conversation.window(self._config.context_turns), client.turn, None)
+        client = self.conversation.with_turn(Role.CLIENT, words).turns[-1]
+        *before, now = render_prompt(self.conversation.context(self._config.context_turns), client.turn, None)
         if sent.attached is not None:
             now = Message(role="user", parts=(sent.attached, *now.parts))
-        return answer_pieces(self._speaker, [*before, now], sent.max_tokens)
+        return answer_pieces(self._speaker, [*before, now], sent.max_tokens, self._config.reply_timeout_s)
 
     def _handoff_after(self, reply: _GatedReply, handoff: Handoff) -> Iterator[Event]:
         """The card after a reply that failed while a risk is open, a pointer after one that speaks of a risk."""

@@ -1,39 +1,93 @@
-"""Opens a conversation with the model that the last fine-tuning run of a workspace made."""
+"""Opens a model of any kind inside the safety shell: for a conversation in Python, a command, or a server.
+
+    with open_chat("tuned:FOLDER") as chat:
+        for event in chat.send("I could not sleep again.", Path("clip.mp4")):
+            print(event)
+
+A chat streams events (see events.py): disclosures, helpline cards, predicted labels with their probabilities, and the
+reply piece by piece.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
 
-from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.dataset.render import LABEL_FIELDS, Field
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import Chat
+from ai_therapist.models.catalogue import AnyModel, open_model, sends_away
+from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.store.workspace import RunRecord, Workspace
 
 RUN = "finetuning"
 TOY_PRESET = "tiny"
 
+_LABELS_WHAT_WAS_SAID = frozenset({"embedded"})
+"""Kinds of scorers that read the last turn's own label and know nothing of the turn that comes next."""
+
 
 @contextmanager
-def open_conversation(workspace: Workspace, config: InferenceConfig) -> Iterator[Chat]:
-    """A chat with the tuned model; its files lie in a private folder until the chat is closed.
+def open_chat(model: str | Workspace, config: InferenceConfig | None = None) -> Iterator[Chat]:
+    """A conversation with a model: the one that a spec names, or the one that a workspace's last fine-tuning made.
 
-    Nothing of the conversation is written anywhere. Raises MissingInput where no model was fine-tuned and
-    MissingExtra where torch or transformers is not installed.
+    Nothing of the conversation is written anywhere. Raises what `open_speaker` raises.
     """
-    run = workspace.load_run(RUN, "finetune")
+    settings = config or InferenceConfig()
+    with open_speaker(model, settings) as speaker:
+        yield Chat(speaker, settings)
+
+
+@contextmanager
+def open_speaker(model: str | Workspace, config: InferenceConfig) -> Iterator[Speaker]:
+    """The model that talks, and what weighs labels: the model itself where it can, else `config.labels`.
+
+    Raises ConfigError for a spec of no model or of one that writes nothing, MissingInput where it is not there or
+    where no model was fine-tuned, and MissingExtra where a package is not installed.
+    """
+    if isinstance(model, str):
+        yield _speaker(model, open_model(model), config, is_toy=_is_toy(model))
+        return
+    run = model.load_run(RUN, "finetune")
     digest = _model_digest(run)
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("chat", package, "train")
-    from ai_therapist.models.local import open_tuned
+    with model.store.scratch() as folder:
+        model.store.checkout(digest, folder)
+        spec = f"tuned:{folder}"
+        yield _speaker(spec, open_model(spec), config, is_toy=run.config.get("preset") == TOY_PRESET)
 
-    with workspace.store.scratch() as folder:
-        workspace.store.checkout(digest, folder)
-        model = open_tuned(folder)
-        yield Chat(Speaker(generator=model, scorer=model, is_toy=run.config.get("preset") == TOY_PRESET), config)
+
+def _speaker(spec: str, opened: AnyModel, config: InferenceConfig, *, is_toy: bool) -> Speaker:
+    if not isinstance(opened, TextGenerator):
+        raise ConfigError(f"model {spec.partition(':')[0]!r} weighs labels and writes nothing: name one that replies")
+    scorer: LabelScorer | None = opened if isinstance(opened, LabelScorer) else None
+    predicts = frozenset(LABEL_FIELDS)
+    if scorer is None and config.labels is not None:
+        labeller = open_model(config.labels)
+        if not isinstance(labeller, LabelScorer):
+            raise ConfigError(f"inference.labels: {config.labels.partition(':')[0]!r} writes and weighs no labels")
+        scorer = labeller
+        if config.labels.partition(":")[0] in _LABELS_WHAT_WAS_SAID:
+            predicts = frozenset({Field.CLIENT_EMOTION})
+    alone = None if sends_away(spec) else Lock()
+    return Speaker(generator=opened, scorer=scorer, is_toy=is_toy, predicts=predicts, alone=alone)
+
+
+def _is_toy(spec: str) -> bool:
+    """Whether the spec names a model of the tiny preset; False where nothing says so."""
+    kind, _, where = spec.partition(":")
+    about = Path(where) / TunedFolder.FILE
+    if kind != "tuned" or not about.is_file():
+        return False
+    return TunedFolder.model_validate_json(about.read_bytes()).config.get("preset") == TOY_PRESET
 
 
 def _model_digest(run: RunRecord) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -88,24 +87,21 @@ class _Completion(Response):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked, service = self._asked, self._service
-        async with AsyncExitStack() as stack:
-            media = asked.last.media[0] if asked.last.media else None
-            clip = stack.enter_context(received(media, service.serving))
-            ask = Ask(
-                text=asked.last.text,
-                clip=clip,
-                earlier=_earlier(asked),
-                conversation=asked.ai_therapist.conversation,
-                max_tokens=asked.token_limit,
-            )
-            turn = await stack.enter_async_context(service.turn(ask))
-            remarks = ("system_message_not_used",) if asked.brings_instructions else ()
+        ask = Ask(
+            text=asked.last.text,
+            clip=received(asked.last.media[0] if asked.last.media else None, service.serving),
+            earlier=_earlier(asked),
+            conversation=asked.ai_therapist.conversation,
+            max_tokens=asked.token_limit,
+        )
+        remarks = ("system_message_not_used",) if asked.brings_instructions else ()
+        async with service.turn(ask) as turn:
             answer = Answer(service.model, turn.conversation, asked.ai_therapist.notices, remarks)
             events = self._counted(turn)
-            if not asked.stream:
+            if asked.stream:
+                await _stream(send, answer, events)
+            else:
                 await JSONResponse(answer.completion([event async for event in events]))(scope, receive, send)
-                return
-            await _stream(send, answer, events)
 
     async def _counted(self, turn: Turn) -> AsyncIterator[Event]:
         """The events, counted in the metrics; a turn that breaks off counts as abandoned."""

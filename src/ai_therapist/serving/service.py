@@ -34,7 +34,7 @@ class Ask:
     """One message that is to be answered, and what came before it."""
 
     text: str
-    clip: Path | None = None
+    clip: Path | bytes | None = None
     earlier: Said = ()
     """What was said before, where no conversation is kept."""
     conversation: str | None = None

@@ -31,9 +31,13 @@ class Turnstile:
         self.running = 0
         """Turns that run now."""
 
+    def close(self) -> None:
+        """Let nobody in any more; turns that run go on."""
+        self.closed = True
+
     async def drain(self, within_s: float) -> bool:
         """Let nobody in any more and wait until all turns are over; False where some are not in time."""
-        self.closed = True
+        self.close()
         try:
             await asyncio.wait_for(self._idle.wait(), within_s)
         except TimeoutError:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 from ai_therapist.serving.config import ServingConfig
@@ -18,24 +15,17 @@ from ai_therapist.serving.request import AudioContent, ImageContent, InputAudioC
 _DATA = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+-]+=[^;,]{1,100})*;base64,", re.IGNORECASE)
 
 
-@contextmanager
-def received(media: MediaContent | None, config: ServingConfig) -> Iterator[Path | None]:
-    """The file of a clip; one that came inside the request lies in a private folder until the block is left.
+def received(media: MediaContent | None, config: ServingConfig) -> Path | bytes | None:
+    """The clip that a message brings: its bytes, or the file below the allowed folder that it names.
 
     Raises Refused: 400 for what is no base64, an address of another machine or a path that is not allowed.
     """
     if media is None:
-        yield None
-        return
+        return None
     url = _url(media)
-    if not isinstance(media, InputAudioContent) and url[:5].lower() != "data:":
-        yield _local(url, config)
-        return
-    data = _decoded(url if isinstance(media, InputAudioContent) else _payload(url))
-    with TemporaryDirectory(prefix="ai-therapist-") as folder:
-        path = Path(folder) / "clip"
-        path.write_bytes(data)
-        yield path
+    if isinstance(media, InputAudioContent):
+        return _decoded(url)
+    return _decoded(_payload(url)) if url[:5].lower() == "data:" else _local(url, config)
 
 
 def _url(media: MediaContent) -> str:

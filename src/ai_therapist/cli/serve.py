@@ -1,0 +1,53 @@
+"""ai-therapist serve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from ai_therapist.cli.options import load_settings, settings_options, workspace_option
+
+
+@click.command(epilog="Example:  ai-therapist serve -w demo-workspace --port 8000")
+@click.option("--model", metavar="SPEC", help="The model that replies; without it the last that was fine-tuned.")
+@click.option("--host", help="Address to listen on; any but a loopback one needs a password and TLS.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; 0 takes a free one.")
+@workspace_option
+@settings_options
+def command(
+    model: str | None,
+    host: str | None,
+    port: int | None,
+    workspace: Path,
+    config: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Serve the model inside the safety shell to OpenAI's clients, on this machine only.
+
+    A password is taken from SERVE_PASSWORD in the environment or in .env; clients send it as their API key.
+    """
+    from ai_therapist.cli.console import notes, say
+    from ai_therapist.cli.options import require_extra
+    from ai_therapist.inference.run import open_speaker
+    from ai_therapist.store.workspace import Workspace
+
+    require_extra("serve", "web", "fastapi", "uvicorn")
+    from ai_therapist.serving.run import make_server
+    from ai_therapist.serving.service import ChatService
+
+    settings = load_settings(config, assignments)
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    serving = settings.serving.model_copy(update=given)
+    spec = model or settings.inference.model
+    notes.print("Loading the model …")
+    with open_speaker(spec or Workspace.existing(workspace), settings.inference) as speaker:
+        service = ChatService(speaker, settings.inference, serving)
+        server = make_server(service, password=os.environ.get("SERVE_PASSWORD") or None)
+        scheme = "https" if serving.certificate else "http"
+        say(f"{speaker.generator.name} on {scheme}://{serving.host}:{serving.port}/v1   (Ctrl-C ends it)")
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            notes.print("stopped; nothing was kept")
