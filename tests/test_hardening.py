@@ -31,6 +31,7 @@ WRITERS = {
     "finetuning/run.py": "models, into the private folder of a stage",
     "finetuning/features.py": "features, into the private folder of a stage",
     "finetuning/checkpoint.py": "drops old checkpoints; writes through the store",
+    "inference/batch.py": "answers so far, to the file that the user named",
     "inference/clip.py": "a clip that came as bytes, into a private folder that is gone after the turn",
     "media/standardise.py": "an encoder, into the private folder of a stage",
     "media/cut.py": "an encoder, into the private folder of a stage",

@@ -11,7 +11,7 @@ import pytest
 
 from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.inference.config import InferenceConfig
-from ai_therapist.inference.run import open_conversation
+from ai_therapist.inference.run import open_chat
 from ai_therapist.models.scripted import ScriptedGenerator
 from ai_therapist.records.message import Message
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
@@ -53,13 +53,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_a_workspace_without_a_model_names_the_command_that_makes_one(workspace: Workspace) -> None:
-    with pytest.raises(MissingInput, match="ai-therapist finetune"), open_conversation(workspace, InferenceConfig()):
+    with pytest.raises(MissingInput, match="ai-therapist finetune"), open_chat(workspace, InferenceConfig()):
         pass
 
 
 def test_a_run_that_made_no_model_says_so(workspace: Workspace) -> None:
     save_finetuning(workspace, None)
-    with pytest.raises(MissingInput, match="made no model"), open_conversation(workspace, InferenceConfig()):
+    with pytest.raises(MissingInput, match="made no model"), open_chat(workspace, InferenceConfig()):
         pass
 
 
@@ -69,7 +69,7 @@ def test_without_torch_the_extra_is_named(
     (tmp_path / "model").mkdir()
     save_finetuning(workspace, tmp_path / "model")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"ai-therapist\[train\]"), open_conversation(workspace, InferenceConfig()):
+    with pytest.raises(MissingExtra, match=r"ai-therapist\[train\]"), open_chat(workspace, InferenceConfig()):
         pass
 
 
@@ -79,7 +79,7 @@ def test_a_chat_leaves_nothing_on_disk(workspace: Workspace, tmp_path: Path, ope
     (folder / "weights").write_text("w")
     save_finetuning(workspace, folder)
     before = {path: path.stat().st_mtime_ns for path in workspace.root.rglob("*") if path.is_file()}
-    with open_conversation(workspace, InferenceConfig()) as chat:
+    with open_chat(workspace, InferenceConfig()) as chat:
         assert "toy" in chat.opening()[0].model_dump_json()
         assert opened[0].is_dir()
         assert outcome_of(list(chat.send("I walked to the lake today."))) == "complete"
@@ -92,5 +92,5 @@ def test_only_the_tiny_preset_is_called_a_toy(workspace: Workspace, tmp_path: Pa
     folder.mkdir()
     (folder / "weights").write_text("w")
     save_finetuning(workspace, folder, preset="large")
-    with open_conversation(workspace, InferenceConfig()) as chat:
+    with open_chat(workspace, InferenceConfig()) as chat:
         assert "toy" not in chat.opening()[0].model_dump_json()

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import openai
-import uvicorn
 
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
@@ -17,8 +16,8 @@ from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.models.scripted import ScriptedGenerator
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import Message
-from ai_therapist.serving.app import create_app
 from ai_therapist.serving.config import ServingConfig
+from ai_therapist.serving.run import Server, make_server
 from ai_therapist.serving.service import ChatService
 
 CALM = "I walked to the lake today."
@@ -59,7 +58,7 @@ class Running:
 
     port: int
     service: ChatService
-    server: uvicorn.Server
+    server: Server
 
     @property
     def url(self) -> str:
@@ -83,24 +82,18 @@ def serve(
     """A server in a thread of this process, on a free port of the loopback address."""
     config = ServingConfig.model_validate({"port": 0, "drain_s": 5.0, **settings})
     service = ChatService(Speaker(generator, scorer, is_toy=True), inference, config)
-    server = server_of(service, password)
+    server = make_server(service, password=password)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield Running(server.servers[0].sockets[0].getsockname()[1], service, server)
+        yield Running(server.port, service, server)
     finally:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
-
-
-def server_of(service: ChatService, password: str | None) -> uvicorn.Server:
-    """The server that the command runs."""
-    app = create_app(service, password=password)
-    return uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=service.serving.port, log_config=None, ws="none"))
 
 
 def user(text: str) -> Json:

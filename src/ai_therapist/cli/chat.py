@@ -10,65 +10,125 @@ from typing import TYPE_CHECKING
 import click
 
 from ai_therapist.cli.options import load_settings, settings_options, workspace_option
+from ai_therapist.errors import StoreError
 
 if TYPE_CHECKING:
     from ai_therapist.inference.events import Event
     from ai_therapist.inference.reply import Chat
+    from ai_therapist.records import Label
 
-_COMMANDS = "/clip PATH: a clip with the next message   /help: helplines   /forget: start anew   /quit: leave"
+_COMMANDS = (
+    "/clip PATH: a clip with the next message   /emotion: what the model predicted   /help: helplines   "
+    "/save PATH: write this down   /forget: start anew   /quit: leave"
+)
 
 
 @click.command(epilog="Example:  ai-therapist chat -w demo-workspace --labels")
+@click.option("--model", metavar="SPEC", help="The model that replies; without it the last that was fine-tuned.")
 @click.option("--labels", is_flag=True, help="Show the emotions and the strategy that the model predicts.")
 @workspace_option
 @settings_options
-def command(labels: bool, workspace: Path, config: Path | None, assignments: tuple[str, ...]) -> None:
-    """Talk to the tuned model inside the safety shell. Nothing of it is written to disk.
+def command(
+    model: str | None, labels: bool, workspace: Path, config: Path | None, assignments: tuple[str, ...]
+) -> None:
+    """Talk to a model inside the safety shell. Nothing of it is written to disk unless you say so.
 
     \b
-    /clip PATH   show a clip together with the next message
+    /clip PATH   show a clip, a sound or a picture together with the next message
+    /emotion     what the model predicted for the last message, with probabilities
     /help        helplines, at any time
+    /save PATH   write the conversation so far to a new file
     /forget      start anew
     /quit        leave
     """
     from ai_therapist.cli.console import notes, out
-    from ai_therapist.inference.run import open_conversation
+    from ai_therapist.inference.run import open_chat
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
-    place = Workspace.existing(workspace)
+    spec = model or settings.inference.model
+    place = spec or Workspace.existing(workspace)
     notes.print("Loading the model …")
-    with open_conversation(place, settings.inference) as chat:
+    with open_chat(place, settings.inference) as chat:
         _show(chat.opening(), labels=labels)
         out.print(_COMMANDS, style="dim", markup=False)
-        _talk(chat, labels=labels)
+        _Talk(chat, labels=labels).until_quit()
 
 
-def _talk(chat: Chat, *, labels: bool) -> None:
-    from ai_therapist.cli.console import out, say
+class _Talk:
+    """Reads lines and shows what they bring."""
 
-    clip: Path | None = None
-    stream = sys.stdin
-    while True:
-        if stream.isatty():
-            out.print("[bold]you[/bold] ", end="")
-        line = stream.readline()
-        text = line.strip()
-        if not line or text == "/quit":
-            return
-        word, _, rest = text.partition(" ")
-        if word == "/help":
-            _show([chat.help()], labels=labels)
-        elif word == "/forget":
-            chat.forget()
-            _show(chat.opening(), labels=labels)
-        elif word == "/clip":
-            clip = _named_clip(rest)
-        elif word.startswith("/"):
-            say(f"no command {word}; {_COMMANDS}")
-        elif text:
-            _show(chat.send(text, clip), labels=labels)
-            clip = None
+    def __init__(self, chat: Chat, *, labels: bool) -> None:
+        self._chat = chat
+        self._labels = labels
+        self._clip: Path | None = None
+        self._shown: list[Event] = []
+        """Events of the last message."""
+
+    def until_quit(self) -> None:
+        """Talk until the input ends or says so."""
+        from ai_therapist.cli.console import out
+
+        while True:
+            if sys.stdin.isatty():
+                out.print("[bold]you[/bold] ", end="")
+            line = sys.stdin.readline()
+            text = line.strip()
+            if not line or text == "/quit":
+                return
+            if text.startswith("/"):
+                self._obey(*text.split(" ", 1))
+            elif text:
+                self._shown = _show(self._chat.send(text, self._clip), labels=self._labels)
+                self._clip = None
+
+    def _obey(self, word: str, rest: str = "") -> None:
+        from ai_therapist.cli.console import say
+
+        match word:
+            case "/help":
+                _show([self._chat.help()], labels=False)
+            case "/emotion":
+                self._tell_labels()
+            case "/forget":
+                self._chat.forget()
+                self._shown = []
+                _show(self._chat.opening(), labels=False)
+            case "/clip":
+                self._clip = _named_clip(rest)
+            case "/save":
+                _save(self._chat, rest)
+            case _:
+                say(f"no command {word}; {_COMMANDS}")
+
+    def _tell_labels(self) -> None:
+        from ai_therapist.cli.console import say
+        from ai_therapist.inference.events import LabelsPredicted
+
+        found = [event for event in self._shown if isinstance(event, LabelsPredicted)]
+        if found:
+            _show(found, labels=True)
+        else:
+            say("the model has predicted nothing for the last message")
+
+
+def _save(chat: Chat, name: str) -> None:
+    """Write what was said and shown to a new file, because the user asked for it."""
+    from ai_therapist.cli.console import say
+    from ai_therapist.inference.transcript import transcript_of
+    from ai_therapist.store.blobs import write_atomically
+    from ai_therapist.store.codec import encode
+
+    path = Path(name.strip().strip("'\"")).expanduser()
+    if not name.strip() or path.exists() or not path.parent.is_dir():
+        say(f"{name.strip() or 'nothing'} is no new file; write  /save PATH")
+        return
+    try:
+        write_atomically(path, encode(transcript_of(chat)))
+    except StoreError as error:
+        say(str(error))
+        return
+    say(f"written to {path}; it holds what you said, so keep it as you would a diary")
 
 
 def _named_clip(name: str) -> Path | None:
@@ -82,13 +142,14 @@ def _named_clip(name: str) -> Path | None:
     return path
 
 
-def _show(events: Iterable[Event], *, labels: bool) -> None:
-    """Print events as they come; the pieces of a reply stand on one line."""
+def _show(events: Iterable[Event], *, labels: bool) -> list[Event]:
+    """Print events as they come, the pieces of a reply on one line; gives them back."""
     from ai_therapist.cli.console import out
     from ai_therapist.inference import events as kinds
 
-    speaking = False
+    speaking, shown = False, []
     for event in events:
+        shown.append(event)
         if isinstance(event, kinds.ReplyPiece):
             if not speaking:
                 out.print("[bold]model[/bold] ", end="")
@@ -101,6 +162,7 @@ def _show(events: Iterable[Event], *, labels: bool) -> None:
         _show_one(event, labels=labels)
     if speaking:
         out.print()
+    return shown
 
 
 def _show_one(event: Event, *, labels: bool) -> None:
@@ -123,9 +185,17 @@ def _show_one(event: Event, *, labels: bool) -> None:
         case kinds.LabelsPredicted() if labels:
             for name in ("client_emotion", "strategy", "therapist_emotion"):
                 outcome = getattr(event, name)
-                shown = outcome.value if isinstance(outcome, Label) else f"none ({outcome.reason})"
+                shown = _likeliest(outcome) if isinstance(outcome, Label) else f"none ({outcome.reason})"
                 out.print(f"{name.replace('_', ' ')}: {shown}", style="dim", markup=False)
         case kinds.Withheld():
             out.print(f"(a part of the reply was withheld: {event.reason})", style="dim", markup=False)
         case kinds.Done(outcome="timed_out" | "model_failed"):
             out.print("(the model gave no answer)", style="dim", markup=False)
+
+
+def _likeliest(label: Label) -> str:
+    """A label and its probability, and the two that come next."""
+    if label.probabilities is None:
+        return label.value
+    ranked = sorted(label.probabilities.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{name} {share:.0%}" for name, share in ranked)

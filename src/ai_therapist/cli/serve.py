@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 import click
 
 from ai_therapist.cli.options import load_settings, settings_options, workspace_option
+from ai_therapist.errors import MissingExtra
 
 
 @click.command(epilog="Example:  ai-therapist serve -w demo-workspace --port 8000")
@@ -29,11 +31,11 @@ def command(
     A password is taken from SERVE_PASSWORD in the environment or in .env; clients send it as their API key.
     """
     from ai_therapist.cli.console import notes, say
-    from ai_therapist.cli.options import require_extra
     from ai_therapist.inference.run import open_speaker
     from ai_therapist.store.workspace import Workspace
 
-    require_extra("serve", "web", "fastapi", "uvicorn")
+    if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
+        raise MissingExtra("serve", "fastapi", "web")
     from ai_therapist.serving.run import make_server
     from ai_therapist.serving.service import ChatService
 
@@ -44,9 +46,12 @@ def command(
     notes.print("Loading the model …")
     with open_speaker(spec or Workspace.existing(workspace), settings.inference) as speaker:
         service = ChatService(speaker, settings.inference, serving)
-        server = make_server(service, password=os.environ.get("SERVE_PASSWORD") or None)
-        scheme = "https" if serving.certificate else "http"
-        say(f"{speaker.generator.name} on {scheme}://{serving.host}:{serving.port}/v1   (Ctrl-C ends it)")
+        name = speaker.generator.name
+
+        def tell(address: str) -> None:
+            say(f"{name} on {address}/v1   (Ctrl-C ends it)")
+
+        server = make_server(service, password=os.environ.get("SERVE_PASSWORD") or None, on_start=tell)
         try:
             server.run()
         except KeyboardInterrupt:

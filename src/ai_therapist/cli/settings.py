@@ -21,6 +21,7 @@ from ai_therapist.extraction.config import ExtractionConfig
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.pipeline.stage import StageConfig
+from ai_therapist.serving.config import ServingConfig
 from ai_therapist.store.codec import describe
 
 CONFIG_FILE = "ai-therapist.toml"
@@ -38,6 +39,7 @@ CREDENTIALS = (
     "GEMINI_API_KEY",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
+    "SERVE_PASSWORD",
 )
 """Names read from the environment or from `.env`; never from the settings file, never stored."""
 
@@ -61,6 +63,7 @@ class Settings(StageConfig):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
+    serving: ServingConfig = ServingConfig()
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,11 @@ class Chat:
         self._memory = _Memory()
 
     @property
+    def model(self) -> str:
+        """Name of the model that answers."""
+        return self._speaker.generator.name
+
+    @property
     def conversation(self) -> Conversation:
         """What was said, and what was shown as an answer."""
         return self._memory.conversation

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import h11
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 
 def patient_for(receive_s: float) -> type[H11Protocol]:
@@ -14,12 +17,16 @@ def patient_for(receive_s: float) -> type[H11Protocol]:
     class Patient(H11Protocol):
         """Closes a connection that has begun, or not even begun, a request and does not go on."""
 
-        _overdue: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            """The clock runs from the connection on."""
-            super().connection_made(transport)
-            self._watch()
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            # uvicorn makes a protocol for each connection that it accepts.
+            self._overdue: asyncio.TimerHandle | None = self.loop.call_later(receive_s, self._give_up)
 
         def data_received(self, data: bytes) -> None:
             """The clock runs from the first byte of a head and stops at its last."""
@@ -27,15 +34,12 @@ def patient_for(receive_s: float) -> type[H11Protocol]:
             if self.conn.their_state is not h11.IDLE:
                 self._unwatch()
             elif self._overdue is None and self.conn.trailing_data[0]:
-                self._watch()
+                self._overdue = self.loop.call_later(receive_s, self._give_up)
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Nothing is left to watch."""
             self._unwatch()
             super().connection_lost(exc)
-
-        def _watch(self) -> None:
-            self._overdue = self.loop.call_later(receive_s, self._give_up)
 
         def _unwatch(self) -> None:
             if self._overdue is not None:
@@ -44,7 +48,7 @@ def patient_for(receive_s: float) -> type[H11Protocol]:
 
         def _give_up(self) -> None:
             self._overdue = None
-            if not self.transport.is_closing():
+            if self.transport is not None and not self.transport.is_closing():
                 self.transport.close()
 
     return Patient

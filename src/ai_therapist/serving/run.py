@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -25,9 +25,17 @@ _HEAD_BYTES = 16_384
 class Server(uvicorn.Server):
     """A server that lets nobody in while it ends; running turns get `serving.drain_s` seconds."""
 
-    def __init__(self, config: uvicorn.Config, service: ChatService) -> None:
+    def __init__(self, config: uvicorn.Config, service: ChatService, on_start: Callable[[str], None]) -> None:
         super().__init__(config)
         self._service = service
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does and tell the address."""
+        await super().startup(sockets)
+        if self.started:
+            host = self.config.host if ":" not in self.config.host else f"[{self.config.host}]"
+            self._on_start(f"{'https' if self.config.is_ssl else 'http'}://{host}:{self.port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse those who wait, then end as uvicorn does."""
@@ -41,8 +49,14 @@ class Server(uvicorn.Server):
         return port
 
 
-def make_server(service: ChatService, routers: Sequence[APIRouter] = (), *, password: str | None = None) -> Server:
-    """The server of a service; `routers` are the routes of pages beside the API.
+def make_server(
+    service: ChatService,
+    routers: Sequence[APIRouter] = (),
+    *,
+    password: str | None = None,
+    on_start: Callable[[str], None] = lambda address: None,
+) -> Server:
+    """The server of a service; `routers` are the routes of pages beside the API. `on_start` is told its address.
 
     Raises ConfigError for an address of other machines without password and TLS, and for a password that is too short;
     MissingInput where certificate or key is no file.
@@ -70,6 +84,7 @@ def make_server(service: ChatService, routers: Sequence[APIRouter] = (), *, pass
             ssl_keyfile=config.key,
         ),
         service,
+        on_start,
     )
 
 
