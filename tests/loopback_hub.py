@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 LARGE_SUFFIXES = (".parquet", ".tar", ".mp4", ".wav", ".safetensors", ".bin")
 """Files that are stored as large ones, as the Hub's default .gitattributes has it."""
 
@@ -357,3 +359,18 @@ def loopback_hub() -> Iterator[LoopbackHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A running Hub that HF_ENDPOINT and HF_TOKEN lead to."""
+    from huggingface_hub import constants
+
+    with loopback_hub() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        # The client reads its switches when it is imported.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield running

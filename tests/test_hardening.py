@@ -22,7 +22,10 @@ SOURCE = Path(ai_therapist.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 WRITERS = {
+    "dataset/export.py": "folders for other programs, prepared in a private folder",
+    "dataset/layouts.py": "clips and tables, into a private folder",
     "dataset/folder.py": "the card and its papers, into the private folder of a stage",
+    "dataset/release.py": "removes what an earlier upload left in its folder",
     "dataset/run.py": "removes what an earlier dataset left in its folder",
     "dataset/tables.py": "parquet, into the private folder of a stage",
     "evaluation/predictions.py": "answers so far, into the folder that an unfinished action keeps",

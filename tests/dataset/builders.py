@@ -1,6 +1,7 @@
 """Annotated sessions for the tests of the rooms that follow annotation."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ai_therapist.dataset.build import SessionParts
 from ai_therapist.records import (
@@ -24,7 +25,14 @@ from ai_therapist.records import (
 )
 from ai_therapist.store.codec import encode, encode_all
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
-from ai_therapist.testing import make_consent, make_digest, make_session, make_transcript
+from ai_therapist.testing import (
+    RecordingSpec,
+    make_consent,
+    make_digest,
+    make_recording,
+    make_session,
+    make_transcript,
+)
 
 EMOTIONS = ("sadness", "neutral", "joy", "fear")
 STRATEGIES = ("Restatement", "Open questions", "Approval")
@@ -134,3 +142,15 @@ def save_annotated(workspace: Workspace, sessions: Sequence[SessionParts]) -> No
             )
         )
     workspace.save_run(RunRecord(run="annotation", config={}, read=len(items), items=tuple(items)))
+
+
+def save_with_clips(workspace: Workspace, sessions: Sequence[SessionParts], folder: Path) -> list[SessionParts]:
+    """Put sessions into a workspace whose clips are real recordings; returns them with the digests of these."""
+    recording = make_recording(folder / "clip.mp4", RecordingSpec(duration_ms=500))
+    digest = workspace.store.put_file(recording)
+    filmed = [
+        SessionParts(parts.session, parts.transcript, make_clips(parts.transcript, digest), parts.annotations)
+        for parts in sessions
+    ]
+    save_annotated(workspace, filmed)
+    return filmed

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,14 @@ from ai_therapist.errors import MissingInput, NotPermitted, RequestError, Transi
 from ai_therapist.store.uploads import load_uploads
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_session
-from tests.loopback_hub import CLIENT_WARNING, TOKEN, LoopbackHub, Refused, loopback_hub
+from tests.loopback_hub import CLIENT_WARNING, TOKEN, LoopbackHub, Refused, hub
+
+__all__ = ["hub"]
 
 pytestmark = pytest.mark.filterwarnings(CLIENT_WARNING)
 
 REPOSITORY = "lab/talks"
 SESSION = make_session().id
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    from huggingface_hub import constants
-
-    with loopback_hub() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        # The client reads its switches when it is imported.
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        yield running
 
 
 @pytest.fixture
@@ -226,6 +215,16 @@ def test_a_wrong_token_and_an_unreachable_hub_are_told_apart(
         push_folder(REPOSITORY, folder, kind="dataset", workspace=workspace, sessions=[], token="wrong")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(TransientError, match="cannot be reached"):
+        push_folder(REPOSITORY, folder, kind="dataset", workspace=workspace, sessions=[])
+
+
+def test_a_client_that_is_kept_offline_is_told_so(
+    hub: LoopbackHub, folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(RequestError, match="HF_HUB_OFFLINE is set"):
         push_folder(REPOSITORY, folder, kind="dataset", workspace=workspace, sessions=[])
 
 

@@ -17,6 +17,8 @@ COMMANDS: dict[str, str] = {
     "convert": "Convert a transcript between WebVTT, SRT, recognisers' JSON, TextGrid, ELAN and RTTM.",
     "annotate": "Label emotions and therapeutic strategies of every utterance.",
     "dataset": "Build examples, splits and the local dataset folder.",
+    "export": "Make a folder for other trainers and programs out of the dataset.",
+    "publish": "Send the dataset to a private repository on the Hub.",
     "finetune": "Tune a multimodal model on the training split.",
     "evaluate": "Measure the tuned model and baselines; write report.json and report.html.",
     "compare": "Compare two systems on the same items, with intervals and p-values.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ai_therapist.dataset.contents import Contents, Filled, Lineage, agreed, answered, sources
 from ai_therapist.dataset.render import LABEL_FIELDS
@@ -16,7 +17,7 @@ from ai_therapist.records import Split, load_codebook
 def render_card(contents: Contents) -> str:
     """README.md of the dataset: YAML front matter with files, features and splits, then the card in Markdown."""
     sections = (
-        front_matter(contents.tables),
+        front_matter(contents.tables, contents.folder),
         _INTRODUCTION,
         _configurations(contents),
         _splits(contents),
@@ -29,8 +30,11 @@ def render_card(contents: Contents) -> str:
     return "\n".join(sections)
 
 
-def front_matter(tables: Sequence[Filled]) -> str:
-    """The YAML header: which files make which split of which configuration, and the types of its columns."""
+def front_matter(tables: Sequence[Filled], folder: Path) -> str:
+    """The YAML header: which files below `folder` make which split of which configuration, and its columns' types.
+
+    A file may be a pattern; its size is then left out.
+    """
     size = sum(len(rows) for rows in tables[0].rows.values())
     lines = [
         "---",
@@ -50,14 +54,14 @@ def front_matter(tables: Sequence[Filled]) -> str:
     for filled in tables:
         lines += [f"- config_name: {filled.table.name}", "  data_files:"]
         for split, path in filled.files.items():
-            lines += [f"  - split: {split.value}", f"    path: {filled.table.folder()}/{path.name}"]
+            lines += [f"  - split: {split.value}", f"    path: {path.relative_to(folder).as_posix()}"]
     lines.append("dataset_info:")
     for filled in tables:
         lines += [f"- config_name: {filled.table.name}", "  features:", *yaml_features(filled.table.features, 2)]
         lines.append("  splits:")
         for split, path in filled.files.items():
-            lines += [f"  - name: {split.value}", f"    num_bytes: {path.stat().st_size}"]
-            lines.append(f"    num_examples: {len(filled.rows[split])}")
+            lines += [f"  - name: {split.value}", f"    num_examples: {len(filled.rows[split])}"]
+            lines += [f"    num_bytes: {path.stat().st_size}"] if path.is_file() else []
     return "\n".join([*lines, "---", ""])
 
 

@@ -243,7 +243,7 @@ def _told(repository: str) -> Iterator[None]:
 
 
 def _explained(repository: str, error: BaseException) -> AiTherapistError:
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     cause: BaseException | None = error
     # The client wraps what happened to one large file into an error of its own.
@@ -258,6 +258,8 @@ def _explained(repository: str, error: BaseException) -> AiTherapistError:
         if status < 500 and status not in (408, 429):
             return RequestError(f"{repository}: the Hub answered {status}: check its name and the card's header")
         return TransientError(f"{repository}: the Hub answered {status}: run the same command again later")
+    if isinstance(error, OfflineModeIsEnabled):
+        return RequestError(f"{repository}: HF_HUB_OFFLINE is set, so nothing is sent: unset it")
     if isinstance(error, HFValidationError):
         return RequestError(f"{repository!r} is no name that the Hub takes: write OWNER/NAME in letters, digits, - _ .")
     if isinstance(error, ValueError):

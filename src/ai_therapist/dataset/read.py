@@ -1,5 +1,7 @@
 """Plain readers of what the dataset run left in the store."""
 
+from collections.abc import Iterable, Iterator
+
 from ai_therapist.errors import MissingInput
 from ai_therapist.privacy.consent import require
 from ai_therapist.records import Example, Session, Use
@@ -36,11 +38,19 @@ def read_training_examples(workspace: Workspace) -> tuple[Example, ...]:
     MissingInput as `read_examples` does, or where the dataset holds a session that is not annotated any more.
     """
     examples = read_examples(workspace)
+    for session in sessions_today(workspace, {example.session for example in examples}):
+        require(session.name, session.consent, Use.TRAIN)
+    return examples
+
+
+def sessions_today(workspace: Workspace, ids: Iterable[str]) -> Iterator[Session]:
+    """The sessions of these ids with the rights that the last extraction read, in the order of their ids.
+
+    Raises MissingInput for one that is not annotated any more.
+    """
     annotated = {item.item: item for item in workspace.load_run("annotation", "annotate").items}
-    for session_id in sorted({example.session for example in examples}):
+    for session_id in sorted(set(ids)):
         digest = annotated[session_id].artefacts.get("session") if session_id in annotated else None
         if digest is None:
             raise MissingInput(f"{session_id} is in the dataset but not annotated: run  ai-therapist dataset  again")
-        session = decode(Session, workspace.store.read(digest), f"session {session_id}")
-        require(session.name, session.consent, Use.TRAIN)
-    return examples
+        yield decode(Session, workspace.store.read(digest), f"session {session_id}")
