@@ -32,7 +32,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": STAGES_BASE | {"dataset", "annotation", "evaluation", "inference"},
     "testing": {"records"},
 }
-HEAVY_ONLY_IN = ("videollama2/", "models/local.py", "finetuning/")
+HEAVY_ONLY_IN = (
+    "videollama2/",
+    "models/local.py",
+    "models/weighing.py",
+    "models/causal.py",
+    "models/videollama2.py",
+    "finetuning/",
+)
 
 
 def modules() -> list[Path]:

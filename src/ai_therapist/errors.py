@@ -8,7 +8,9 @@
     │   └── NotPermitted      the consent record does not allow this use
     ├── ItemError             one item cannot be processed; it is quarantined, the rest goes on   exit code 3
     │   ├── UnreadableMedia   not a recording, or one that breaks off
-    │   └── InvalidRecord     bytes that are not the record they should be
+    │   ├── InvalidRecord     bytes that are not the record they should be
+    │   ├── NoAnswer          a model was asked and did not answer: it refused, was blocked, was cut off
+    │   └── CannotTake        a model does not accept what it was to be shown
     ├── TransientError        worth another attempt: a busy server, a worker that died
     │   └── ServerBusy        a server says that it was asked too often, and perhaps when to come back
     ├── Postponed             nothing is wrong with the item, but its turn is later: a budget is used up, a server is
@@ -64,6 +66,18 @@ class UnreadableMedia(ItemError):
 
 class InvalidRecord(ItemError):
     """Bytes that do not hold the record they should; names the place, the fields and the kind of error."""
+
+
+class NoAnswer(ItemError):
+    """A model was asked and did not answer. `reply` is what it wrote instead, which is never part of the message."""
+
+    def __init__(self, message: str, reply: str | None = None) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+class CannotTake(ItemError):
+    """A model does not accept a clip, a picture or a sound that it was to be shown; words alone may do."""
 
 
 class TransientError(AiTherapistError):

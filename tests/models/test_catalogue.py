@@ -27,7 +27,7 @@ def test_a_script_opens_by_file(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("embeded", "did you mean 'embedded'"),
-        ("oracle", "known are embedded, scripted, tuned"),
+        ("oracle", "known are embedded, gemini, openai, causal, videollama2, tuned, scripted"),
         ("", "known are"),
         ("embedded:large", "takes nothing after its name"),
         ("scripted", "write scripted:FILE"),
@@ -63,7 +63,8 @@ def test_naming_a_model_loads_nothing_heavy() -> None:
 
 
 def test_a_kind_says_whether_it_sends_what_it_is_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not any(kind.sends_away for name, kind in KINDS.items() if name in {"embedded", "scripted", "tuned"})
-    monkeypatch.setitem(KINDS, "elsewhere", replace(KINDS["scripted"], sends_away=True))
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert {name for name, kind in KINDS.items() if kind.leaves()} == {"gemini", "openai"}
+    monkeypatch.setitem(KINDS, "elsewhere", replace(KINDS["scripted"], leaves=lambda: True))
     assert sends_away("elsewhere:model")
     assert not sends_away("nowhere")

@@ -1,10 +1,18 @@
 """What a model can be asked. A provider implements what it can and says what it accepts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import Message
+
+JsonSchema = Mapping[str, object]
+
+
+def answer_schema(key: str, labels: Sequence[str] | None) -> JsonSchema:
+    """The schema of an object with the one key `key` and a text: one of `labels`, or any where there are none."""
+    text: dict[str, object] = {"type": "string"} if labels is None else {"type": "string", "enum": list(labels)}
+    return {"type": "object", "properties": {key: text}, "required": [key], "additionalProperties": False}
 
 
 class Model(Protocol):
@@ -28,6 +36,18 @@ class TextGenerator(Model, Protocol):
 
         `prefix` is the beginning of the answer that is already fixed; it is not repeated in the output.
         Raises TransientError where another attempt may help.
+        """
+
+
+@runtime_checkable
+class StructuredGenerator(TextGenerator, Protocol):
+    """A model that can be held to a form: its reply is one JSON object of a schema."""
+
+    def reply(self, messages: Sequence[Message], *, max_tokens: int, schema: JsonSchema) -> str:
+        """The assistant's whole answer, as it came: that it keeps to the schema is for the reader to check.
+
+        Raises NoAnswer where the model refuses, is blocked or is cut off, CannotTake where it does not accept a clip,
+        and Postponed where it must be asked later.
         """
 
 

@@ -232,6 +232,10 @@ class Limiter:
             row = self._db.execute("SELECT rate FROM quota WHERE scope = ?", (self.quota.scope,)).fetchone()
         return float(row[0]) * 60
 
+    def now(self) -> float:
+        """The moment of its clock, in seconds since 1970."""
+        return self._clock.now()
+
     def rest(self, attempt: int) -> None:
         """Wait before the attempt after `attempt` (from 0): a random time below 1, 2, 4 … 30 seconds."""
         self._clock.sleep(random.uniform(0, min(2.0**attempt, _LONGEST_REST_S)))
