@@ -49,7 +49,7 @@ def test_without_a_model_or_with_one_voice_nobody_is_asked(tmp_path: Path) -> No
 def test_words_go_to_another_computer_only_with_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = scripted(tmp_path, "A")
     kind = catalogue.KINDS["scripted"]
-    away = catalogue.Kind(kind.where, kind.summary, kind.open, sends_away=True)
+    away = catalogue.Kind(kind.where, kind.summary, kind.open, sends_away=lambda: True)
     monkeypatch.setitem(catalogue.KINDS, "scripted", away)
     assert vote.ask(TALK, make_consent(Use.TRANSCRIBE), config) is None
     assert vote.ask(TALK, make_consent(Use.TRANSCRIBE, Use.ANNOTATE_CLOUD), config) is not None

@@ -16,7 +16,7 @@ def test_a_picture_becomes_a_small_even_jpeg_of_the_same_colour(shape: tuple[int
     picture[..., 0] = 200
     data = encode_jpeg(picture)
     assert data.startswith(b"\xff\xd8")
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         frame = next(container.decode(video=0))
     assert (frame.width, frame.height) == size
     assert np.abs(frame.to_ndarray(format="rgb24")[4, 4].astype(int) - [200, 0, 0]).max() <= 8

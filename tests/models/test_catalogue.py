@@ -64,7 +64,7 @@ def test_naming_a_model_loads_nothing_heavy() -> None:
 
 def test_a_kind_says_whether_it_sends_what_it_is_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    assert {name for name, kind in KINDS.items() if kind.leaves()} == {"gemini", "openai"}
-    monkeypatch.setitem(KINDS, "elsewhere", replace(KINDS["scripted"], leaves=lambda: True))
+    assert {name for name, kind in KINDS.items() if kind.sends_away()} == {"gemini", "openai"}
+    monkeypatch.setitem(KINDS, "elsewhere", replace(KINDS["scripted"], sends_away=lambda: True))
     assert sends_away("elsewhere:model")
     assert not sends_away("nowhere")

@@ -127,11 +127,11 @@ def test_what_was_read_before_does_not_change_the_scores(folder: Path) -> None:
 
 
 def test_weights_are_loaded_when_first_asked_and_given_back(model: WeighingModel) -> None:
-    assert model._network is None
+    assert not vars(model)["_network"]
     before = model.score(question("hello"), EMOTIONS, prefix=PREFIX)
-    assert model._network is not None
+    assert vars(model)["_network"]
     model.unload()
-    assert model._network is None
+    assert not vars(model)["_network"]
     assert model.score(question("hello"), EMOTIONS, prefix=PREFIX) == pytest.approx(before, rel=1e-3)
 
 

@@ -34,7 +34,7 @@ class Kind:
     open: Callable[[str, ModelOptions], AnyModel]
     optional: bool = False
     """Whether the part after the colon may be left out."""
-    leaves: Callable[[], bool] = lambda: False
+    sends_away: Callable[[], bool] = lambda: False
     """Whether what it is shown goes to another computer, which needs a permission of its own."""
     weighs_much: bool = False
     """Whether its weights are loaded here: such models run one at a time, and are unloaded when their work is done."""
@@ -51,7 +51,7 @@ class Kind:
 def sends_away(spec: str) -> bool:
     """Whether the model that `spec` names runs on another computer; False for a kind that does not exist."""
     kind = KINDS.get(kind_name(spec))
-    return kind is not None and kind.leaves()
+    return kind is not None and kind.sends_away()
 
 
 def kind_name(spec: str) -> str:
@@ -151,7 +151,7 @@ KINDS: dict[str, Kind] = {
         "Gemini, on Vertex AI or with a key",
         _open_gemini,
         optional=True,
-        leaves=lambda: True,
+        sends_away=lambda: True,
         costs=True,
         extra="cloud",
         packages=("google-genai", "httpx2"),
@@ -161,7 +161,7 @@ KINDS: dict[str, Kind] = {
         "MODEL",
         "a model on any OpenAI-compatible server",
         _open_openai,
-        leaves=lambda: not is_loopback(base_url()),
+        sends_away=lambda: not is_loopback(base_url()),
         costs=True,
         extra="cloud",
         packages=("openai", "httpx2"),

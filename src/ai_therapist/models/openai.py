@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,7 +111,7 @@ class OpenAIModel:
             request["response_format"] = {"type": "json_schema", "json_schema": form}
         return self._call(request, messages, max_tokens).message.content or ""
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
+    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Generator[str, None, None]:
         """Pieces of the answer as they come.
 
         Servers differ in how an answer is begun for them, so the model is asked to begin with `prefix` and what it
