@@ -85,21 +85,21 @@ class FinetuningConfig(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 3407
     """Seed of the adapter's first weights, of dropout and of the order of conversations."""
 
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 6
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     """Passes over the training examples."""
 
     layout: Literal["conversation", "turn"] = "conversation"
     """conversation: what was said is read once and every turn's target grows from it. turn: every target is read with
     its own copy of what came before, as most recipes do; the same loss, several times the tokens."""
 
-    max_tokens: Annotated[int, Field(ge=64, le=131_072)] = 512
+    max_tokens: Annotated[int, Field(ge=64, le=131_072)] = 1024
     """Longest conversation, or turn with its context, in tokens, clips included. A longer one is cut into windows that
     overlap; turns are left out whole, oldest first, and a clip, the client's words and an answer are never cut."""
 
     overlap_turns: Annotated[int, Field(ge=0, le=200)] = 8
     """Turns of context that the first target of a later window still sees, as far as they fit."""
 
-    batch_tokens: Annotated[int, Field(ge=64, le=1_000_000)] = 512
+    batch_tokens: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
     """Tokens of one forward pass at most; conversations are packed into it whole."""
 
     batch_size: Annotated[int, Field(ge=0, le=4096)] = 0

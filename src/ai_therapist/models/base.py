@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from ai_therapist.errors import ConfigError, InvalidRecord, MissingInput
 from ai_therapist.models.tuned_folder import BaseReference
+from ai_therapist.models.weights_folder import folder_revision
 from ai_therapist.videollama2 import VideoLLaMA2Qwen2ForConditionalGeneration, graft
 from ai_therapist.videollama2.loading import four_bit_config
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """What is fetched of a repository; pickled weights and code never are."""
+_OF_FILES = "files:"
 
 
 class Base(NamedTuple):
@@ -100,14 +101,11 @@ def located(source: str, revision: str | None) -> Path:
 
 
 def revision_of(source: str, folder: Path) -> str:
-    """What tells a model from every other of its name: the Hub's commit, or a digest of its files."""
-    if not Path(source).is_dir():
-        return folder.name
-    digest = hashlib.sha256()
-    for path in sorted(one for pattern in _FILES for one in folder.glob(pattern)):
-        with path.open("rb") as file:
-            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+    """What tells a model from every other of its name: the Hub's commit, or what its files are.
+
+    Raises MissingInput and ConfigError where the folder holds no model in safetensors.
+    """
+    return f"{_OF_FILES}{folder_revision(folder)}" if Path(source).is_dir() else folder.name
 
 
 def _open_reference(about: BaseReference, towers: bool, kwargs: dict[str, Any]) -> Base:
@@ -131,7 +129,7 @@ def _open_reference(about: BaseReference, towers: bool, kwargs: dict[str, Any]) 
 
 
 def _commit(revision: str | None) -> str | None:
-    return None if revision is None or revision.startswith("sha256:") else revision
+    return None if revision is None or revision.startswith(_OF_FILES) else revision
 
 
 def _text_four_bit() -> BitsAndBytesConfig:

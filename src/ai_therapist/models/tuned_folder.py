@@ -27,7 +27,7 @@ class BaseReference(Record):
     language: str
     """Hub id or folder of the language model."""
     language_revision: str
-    """Commit on the Hub, or "sha256:" and the digest of a folder's files."""
+    """Commit on the Hub, or "files:" and a digest of the folder."""
     media: str | None
     """Hub id or folder of the VideoLLaMA2 checkpoint that gives towers and connectors; None: text alone."""
     media_revision: str | None
