@@ -43,6 +43,12 @@ def test_a_folder_that_is_no_workspace_is_refused(run_cli: Cli, tmp_path: Path) 
     assert "ai-therapist extract" in shown.err
 
 
+def test_an_address_that_other_machines_reach_needs_a_password_and_tls(run_cli: Cli, study: Path) -> None:
+    shown = run_cli("studio", "-w", study, "--host", "0.0.0.0", "--port", "0")
+    assert shown.code == 2
+    assert "SERVE_PASSWORD" in shown.err
+
+
 def test_a_port_that_is_taken_is_said(run_cli: Cli, study: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -70,5 +76,6 @@ def test_the_page_is_open_until_the_process_is_interrupted(study: Path) -> None:
             urllib.request.urlopen(address.partition("?")[0], timeout=20)
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=30)[0]
-    assert process.returncode == 130
+    assert process.returncode == 0
+    assert "what was decided is kept" in rest
     assert "Traceback" not in rest

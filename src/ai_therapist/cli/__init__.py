@@ -29,7 +29,6 @@ COMMANDS: dict[str, str] = {
     "chat": "Talk to a model inside the safety shell.",
     "predict": "Let a model answer a file of conversations or clips, one line each.",
     "serve": "Serve a model inside the safety shell to OpenAI's clients.",
-    "chat": "Talk to the tuned model inside the safety shell.",
     "studio": "Open the local page: sessions, review, dataset, runs, chat.",
     "status": "Show what every stage did: done, skipped, quarantined.",
     "explain": "Trace a record back to the recording it came from.",

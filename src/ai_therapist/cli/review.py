@@ -16,6 +16,7 @@ from ai_therapist.cli.studio import Opening, open_studio, page_options
 def command(
     rater: str,
     blind: bool,
+    host: str | None,
     port: int,
     open_browser: bool,
     workspace: Path,
@@ -27,4 +28,6 @@ def command(
     Every decision is kept at once as a file of its own, with who decided, what was shown and which codebook; an undo is
     kept too. A second person labels with another --rater; neither sees the other's labels before deciding.
     """
-    open_studio(workspace, load_settings(config, assignments), Opening("review", rater, blind, port, open_browser))
+    open_studio(
+        workspace, load_settings(config, assignments), Opening("review", rater, blind, host, port, open_browser)
+    )

@@ -17,18 +17,18 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from ai_therapist.models.scripted import ScriptedGenerator, ScriptedScorer
 from ai_therapist.records import Modality, Task, load_codebook
 from ai_therapist.records.message import VideoPart
-from ai_therapist.serving.studio.app import HOST
 from ai_therapist.serving.studio.routes import StudioOptions
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_recording
 from tests.browser import BROWSER, NO_BROWSER
 from tests.serving.servers import Slow
-from tests.serving.studio.opened import running, studio_of
+from tests.serving.studio.opened import running
 from tests.serving.studio.study import HOSTILE, LINES, evaluated, make_study
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 
 Look = Literal["light", "dark", "phone"]
+HOST = "127.0.0.1"
 TABS = {
     "sessions": "h1:text('one')",
     "review": "#rater",
@@ -129,7 +129,7 @@ def in_order_of_time(page: Page) -> None:
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_five_tabs_without_error_or_request_elsewhere(browser: Browser, workspace: Workspace, look: Look) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address, look)
         for tab, drawn in TABS.items():
             page = seen.open(tab)
@@ -149,7 +149,7 @@ def test_five_tabs_without_error_or_request_elsewhere(browser: Browser, workspac
 
 
 def test_sessions_show_picture_sound_words_and_labels(browser: Browser, workspace: Workspace) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address)
         page = seen.open("sessions")
         expect(page.locator(".turns .words").first).to_contain_text(LINES[0])
@@ -175,7 +175,7 @@ def test_sessions_show_picture_sound_words_and_labels(browser: Browser, workspac
 def test_three_utterances_are_labelled_by_keyboard_and_found_in_the_store(
     browser: Browser, workspace: Workspace
 ) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address)
         page = seen.open("review")
         page.get_by_label("A pseudonym").fill("no spaces please")
@@ -215,7 +215,7 @@ def test_three_utterances_are_labelled_by_keyboard_and_found_in_the_store(
 
 
 def test_a_second_person_labels_blind_and_sees_kappa_grow(browser: Browser, workspace: Workspace) -> None:
-    with running(studio_of(workspace, StudioOptions(rater="ann"))) as address:
+    with running(workspace, StudioOptions(rater="ann")) as address:
         seen = watched(browser, address)
         page = seen.open("review")
         in_order_of_time(page)
@@ -223,7 +223,7 @@ def test_a_second_person_labels_blind_and_sees_kappa_grow(browser: Browser, work
             page.keyboard.press(key)
             expect(page.locator(".review:not([aria-busy]) .done")).to_contain_text(f"{count} of")
         seen.context.close()
-    with running(studio_of(workspace, StudioOptions(rater="bob", blind=True, start="review"))) as address:
+    with running(workspace, StudioOptions(rater="bob", blind=True, start="review")) as address:
         other = watched(browser, address)
         page = other.page
         in_order_of_time(page)
@@ -241,7 +241,7 @@ def test_a_second_person_labels_blind_and_sees_kappa_grow(browser: Browser, work
 
 def test_hostile_words_stay_words(browser: Browser, tmp_path: Path) -> None:
     workspace = make_study(tmp_path / "study", ("<img src=x onerror=alert(9)>", "plain"), hostile=True)
-    with running(studio_of(workspace, StudioOptions(rater="ann"))) as address:
+    with running(workspace, StudioOptions(rater="ann")) as address:
         seen = watched(browser, address)
         page = seen.open("sessions")
         for line in HOSTILE[:3]:
@@ -267,7 +267,7 @@ def test_the_chat_streams_takes_a_clip_and_shows_labels_on_request(
         {name: 0.4 if at == 0 else 0.6 / (len(names) - 1) for at, name in enumerate(names)}
         for names in (EMOTIONS, STRATEGIES, EMOTIONS)
     ]
-    with running(studio_of(workspace, generator=slow, scorer=ScriptedScorer(chances, repeat=True))) as address:
+    with running(workspace, generator=slow, scorer=ScriptedScorer(chances, repeat=True)) as address:
         seen = watched(browser, address)
         page = seen.open("chat")
         expect(page.locator(".notice")).to_contain_text("It is not a person, not a therapist")
@@ -297,7 +297,7 @@ def test_the_chat_streams_takes_a_clip_and_shows_labels_on_request(
 
 def test_the_camera_makes_a_clip(browser: Browser, workspace: Workspace) -> None:
     generator = ScriptedGenerator(["I see you."], repeat=True)
-    with running(studio_of(workspace, generator=generator)) as address:
+    with running(workspace, generator=generator) as address:
         seen = watched(browser, address)
         page = seen.open("chat")
         camera = page.get_by_role("button", name="Camera")
@@ -316,7 +316,7 @@ def test_the_camera_makes_a_clip(browser: Browser, workspace: Workspace) -> None
 
 
 def test_a_crisis_message_shows_the_card_and_helplines_are_one_key_away(browser: Browser, workspace: Workspace) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address)
         page = seen.open("chat")
         page.get_by_label("Your message").fill("I want to kill myself tonight")
@@ -338,7 +338,7 @@ def test_a_crisis_message_shows_the_card_and_helplines_are_one_key_away(browser:
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Browser, workspace: Workspace) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address)
         page = seen.open("sessions")
         expect(page.locator("h1")).to_be_visible()
@@ -358,7 +358,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Browser,
 
 
 def test_runs_compare_two_systems(browser: Browser, workspace: Workspace) -> None:
-    with running(studio_of(workspace)) as address:
+    with running(workspace) as address:
         seen = watched(browser, address)
         page = seen.open("runs")
         page.get_by_label("Second system").select_option("random")

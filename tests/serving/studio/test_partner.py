@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from ai_therapist.errors import MissingInput
-from ai_therapist.models.protocol import TextGenerator
+from ai_therapist.errors import ConfigError, MissingInput
+from ai_therapist.inference.config import InferenceConfig
+from ai_therapist.inference.predict import Speaker
 from ai_therapist.models.scripted import ScriptedGenerator, ScriptedScorer
-from ai_therapist.records import Modality
 from ai_therapist.serving.studio.partner import LateModel, find_partner
 from ai_therapist.store.workspace import Workspace
 
 
 def test_a_workspace_without_a_tuned_model_says_how_to_make_one(workspace: Workspace) -> None:
     with ExitStack() as stack:
-        speaker, silence = find_partner(workspace, stack)
+        speaker, silence = find_partner(workspace, InferenceConfig(), stack)
         assert "ai-therapist finetune" in str(silence)
         assert speaker.generator.name == "no model"
-        with pytest.raises(MissingInput, match="no model was tuned"):
+        with pytest.raises(MissingInput, match="ai-therapist finetune"):
             next(speaker.generator.generate([], max_tokens=5))
+
+
+def test_a_model_that_is_named_is_opened_at_once(workspace: Workspace, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text('{"replies": ["I hear you."], "repeat": true}')
+    with ExitStack() as stack:
+        speaker, silence = find_partner(workspace, InferenceConfig(model=f"scripted:{script}"), stack)
+        assert silence is None
+        assert "".join(speaker.generator.generate([], max_tokens=9)) == "I hear you."
+    with ExitStack() as stack, pytest.raises(ConfigError):
+        find_partner(workspace, InferenceConfig(model="nonsense"), stack)
 
 
 def test_a_model_is_opened_at_the_first_question_and_only_once() -> None:
     opened: list[int] = []
 
-    def open_it() -> TextGenerator:
+    def open_it() -> Speaker:
         opened.append(1)
         if len(opened) == 1:
             raise MissingInput("not yet")
-        return ScriptedGenerator(["one two"], repeat=True)
+        return Speaker(ScriptedGenerator(["one two"], repeat=True), None, is_toy=True)
 
-    model = LateModel("late", frozenset({Modality.TEXT}), open_it)
+    model = LateModel("late", open_it)
     assert opened == []
     with pytest.raises(MissingInput):
         next(model.generate([], max_tokens=5))
@@ -44,9 +56,5 @@ def test_a_model_is_opened_at_the_first_question_and_only_once() -> None:
 
 
 def test_labels_are_weighed_by_the_model_behind() -> None:
-    class Both(ScriptedGenerator, ScriptedScorer):
-        """Writes and weighs from one script."""
-
-    both = Both(["x"], repeat=True)
-    model = LateModel("late", frozenset(Modality), lambda: both)
-    assert list(model.generate([], max_tokens=1)) == ["x"]
+    speaker = Speaker(ScriptedGenerator(["x"]), ScriptedScorer([{"joy": 1.0}]), is_toy=True)
+    assert LateModel("late", lambda: speaker).score([], ["joy"]) == {"joy": 1.0}

@@ -13,7 +13,7 @@ from ai_therapist.serving.studio.key import TOKEN_HEADER
 from ai_therapist.serving.studio.routes import POLICY, StudioOptions
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_session
-from tests.serving.studio.opened import Caller, caller, studio_of
+from tests.serving.studio.opened import Caller, caller
 
 ONE = make_session("one").id
 PATHS = (
@@ -34,13 +34,13 @@ PATHS = (
 
 @pytest.fixture
 def page(study: Workspace) -> Iterator[Caller]:
-    call = caller(studio_of(study))
+    call = caller(study)
     with call.client:
         yield call
 
 
 def test_the_key_opens_the_studio_and_leaves_the_address(study: Workspace) -> None:
-    call = caller(studio_of(study))
+    call = caller(study)
     call.client.cookies.clear()
     assert call.client.get("/").status_code == 401
     entered = call.client.get("/", params={"key": call.studio.key.key})
@@ -65,11 +65,10 @@ def test_nothing_is_served_without_the_cookie(page: Caller, path: str) -> None:
 
 
 def test_the_key_of_another_studio_opens_nothing(study: Workspace) -> None:
-    one, other = studio_of(study), studio_of(study)
-    call = caller(one)
+    call, other = caller(study), caller(study).studio
     call.client.cookies.clear()
     assert call.client.get("/", params={"key": other.key.key}).status_code == 401
-    assert one.key.cookie != other.key.cookie
+    assert call.studio.key.cookie != other.key.cookie
 
 
 @pytest.mark.parametrize(
@@ -199,7 +198,7 @@ def test_a_body_that_is_no_json_is_refused(page: Caller, body: bytes) -> None:
 
 
 def test_a_fixed_rater_and_blindness_cannot_be_lifted_by_the_page(study: Workspace) -> None:
-    call = caller(studio_of(study, StudioOptions(rater="ann", blind=True)))
+    call = caller(study, StudioOptions(rater="ann", blind=True))
     queue = call.client.get("/studio/review/queue", params={"rater": "bob"}).json()
     assert queue["rater"] == "ann"
     key = queue["queue"][0]
@@ -234,7 +233,7 @@ def test_media_come_in_ranges(page: Caller) -> None:
 def test_no_credential_reaches_the_page(study: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CREDENTIALS:
         monkeypatch.setenv(name, f"sk-canary-{name.lower()}")
-    call = caller(studio_of(study))
+    call = caller(study)
     shown = "".join(call.client.get(path).text for path in PATHS if "media" not in path)
     assert "sk-canary" not in shown
 

@@ -1,4 +1,4 @@
-"""Whom the chat tab talks to: the tuned model, loaded at the first message, so that the studio opens at once."""
+"""Whom the chat tab talks to: a model that was named, or the tuned one, loaded when the first message comes."""
 
 from __future__ import annotations
 
@@ -8,69 +8,63 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
-from ai_therapist.inference.run import RUN, TOY_PRESET
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.inference.run import RUN, TOY_PRESET, open_speaker
 from ai_therapist.records import Modality
 from ai_therapist.records.message import Message
 from ai_therapist.store.workspace import Workspace
 
 
 class LateModel:
-    """A model that is opened when it is first asked. Safe for several threads."""
+    """A model that is opened when it is first asked, so that the studio opens at once. Safe for several threads."""
 
-    def __init__(self, name: str, accepts: frozenset[Modality], opened: Callable[[], TextGenerator]) -> None:
+    def __init__(self, name: str, opened: Callable[[], Speaker]) -> None:
         """`opened` may raise; it is called again for the next message then."""
         self.name = name
-        self.accepts = accepts
+        self.accepts = frozenset(Modality)
         self._opened = opened
-        self._model: TextGenerator | None = None
+        self._speaker: Speaker | None = None
         self._lock = threading.Lock()
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
         """Pieces of the answer, as the model gives them. Raises what opening it raises, and what the model raises."""
-        yield from self._open().generate(messages, max_tokens=max_tokens, prefix=prefix)
+        yield from self._open().generator.generate(messages, max_tokens=max_tokens, prefix=prefix)
 
     def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
         """Probabilities of labels. Raises as `generate` does, and ValueError where the model weighs no labels."""
-        model = self._open()
-        if not isinstance(model, LabelScorer):
+        scorer = self._open().scorer
+        if scorer is None:
             raise ValueError(f"{self.name} weighs no labels")
-        return model.score(messages, labels, prefix=prefix)
+        return scorer.score(messages, labels, prefix=prefix)
 
-    def _open(self) -> TextGenerator:
+    def _open(self) -> Speaker:
         with self._lock:
-            if self._model is None:
-                self._model = self._opened()
-            return self._model
+            if self._speaker is None:
+                self._speaker = self._opened()
+            return self._speaker
 
 
-def find_partner(workspace: Workspace, stack: ExitStack) -> tuple[Speaker, str | None]:
-    """The speaker for a workspace, and why nobody will answer, or None where somebody will.
+def find_partner(workspace: Workspace, config: InferenceConfig, stack: ExitStack) -> tuple[Speaker, str | None]:
+    """The speaker of a workspace, and why nobody will answer, or None where somebody will.
 
-    The files of the model lie in a private folder until `stack` is closed.
+    A model that `config` names is opened at once. What is opened stays so until `stack` is closed. Raises what
+    `open_speaker` raises for a model that was named.
     """
+    if config.model is not None:
+        return stack.enter_context(open_speaker(config.model, config)), None
     run = workspace.find_run(RUN)
     digest = next((item.artefacts["model"] for item in run.done if "model" in item.artefacts), None) if run else None
+    model = LateModel(
+        "no model" if digest is None else f"tuned@{digest[:12]}",
+        lambda: stack.enter_context(open_speaker(workspace, config)),
+    )
     toy = run is not None and run.config.get("preset") == TOY_PRESET
-    lacks = next((package for package in ("torch", "transformers") if importlib.util.find_spec(package) is None), None)
+    return Speaker(generator=model, scorer=model, is_toy=toy, alone=threading.Lock()), _silence(digest)
 
-    def opened() -> TextGenerator:
-        if digest is None:
-            raise MissingInput("no model was tuned in this workspace")
-        if lacks is not None:
-            raise MissingExtra("chat", lacks, "train")
-        from ai_therapist.models.local import open_tuned
 
-        folder = stack.enter_context(workspace.store.scratch())
-        workspace.store.checkout(digest, folder)
-        return open_tuned(folder)
-
-    reason = None
+def _silence(digest: str | None) -> str | None:
     if digest is None:
-        reason = "No model was tuned in this workspace: run  ai-therapist finetune  first."
-    elif lacks is not None:
-        reason = str(MissingExtra("chat", lacks, "train"))
-    name = "no model" if digest is None else f"tuned@{digest[:12]}"
-    model = LateModel(name, frozenset(Modality), opened)
-    return Speaker(generator=model, scorer=model, is_toy=toy), reason
+        return str(MissingInput("No model was tuned in this workspace: run  ai-therapist finetune  first."))
+    lacks = next((package for package in ("torch", "transformers") if importlib.util.find_spec(package) is None), None)
+    return None if lacks is None else str(MissingExtra("chat", lacks, "train"))
