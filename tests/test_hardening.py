@@ -22,6 +22,7 @@ SOURCE = Path(ai_therapist.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 WRITERS = {
+    "annotation/exchange/run.py": "removes an earlier hand-out; writes through the store",
     "dataset/export.py": "folders for other programs, prepared in a private folder",
     "dataset/layouts.py": "clips and tables, into a private folder",
     "dataset/folder.py": "the card and its papers, into the private folder of a stage",
@@ -31,8 +32,7 @@ WRITERS = {
     "evaluation/predictions.py": "answers so far, into the folder that an unfinished action keeps",
     "extraction/clips.py": "clips in the private folder of a stage",
     "finetuning/saved_model.py": "models, into the private folder of a stage",
-    "finetuning/base.py": "a random base, into the private folder of a stage",
-    "finetuning/trainer.py": "how far a stopped run was, beside its checkpoints",
+    "finetuning/run.py": "models, into the private folder of a stage",
     "finetuning/features.py": "features, into the private folder of a stage",
     "finetuning/checkpoint.py": "drops old checkpoints; writes through the store",
     "inference/batch.py": "answers so far, to the file that the user named",

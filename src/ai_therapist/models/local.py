@@ -14,19 +14,17 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.media.frames import load_sound
-from ai_therapist.models.base import open_base, put_adapter
-from ai_therapist.models.chat_text import ChatText
 from ai_therapist.models.clip_input import read_clip
 from ai_therapist.models.protocol import Likelihood
-from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, PROCESSOR, TunedFolder
+from ai_therapist.models.tuned_folder import BASE, MERGED, TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
-from ai_therapist.videollama2 import VideoLLaMA2ForConditionalGeneration, VideoLLaMA2Processor
+from ai_therapist.videollama2 import VideoLLaMA2Processor, VideoLLaMA2Qwen2ForConditionalGeneration
 
+_TURN_END = "<|im_end|>"
 _SMALL_PARAMETERS = 50_000_000
 
 _PICTURES = ("PNG", "JPEG", "WEBP")
@@ -45,21 +43,16 @@ class _Read(NamedTuple):
 
 
 class TunedModel:
-    """A model on this machine: a TextGenerator, LabelScorer and LikelihoodReader. Not safe for several threads."""
+    """A VideoLLaMA2 model of ours: a TextGenerator and a LabelScorer. Not safe for several threads at once."""
 
-    def __init__(self, name: str, model: Any, processor: Any) -> None:
-        """`model` is a VideoLLaMA2 with its processor, or any causal language model with its tokenizer.
-
-        Raises ConfigError for a tokenizer whose chat template does not write every message by itself.
-        """
+    def __init__(
+        self, name: str, model: VideoLLaMA2Qwen2ForConditionalGeneration, processor: VideoLLaMA2Processor
+    ) -> None:
         self._name = name
         self._model = model.eval()
         self._processor = processor
-        self._sees = isinstance(processor, VideoLLaMA2Processor)
-        self._tokenizer: Any = processor.tokenizer if self._sees else processor
-        self._chat = ChatText(self._tokenizer)
-        self._end = self._chat.end
-        self._device = model.device
+        self._tokenizer: Any = processor.tokenizer
+        self._end: int = self._tokenizer.convert_tokens_to_ids(_TURN_END)
         self._control = [i for i in self._tokenizer.all_special_ids if i != self._end]
         self._last: tuple[object, _Read] | None = None
 
@@ -70,9 +63,7 @@ class TunedModel:
 
     @property
     def accepts(self) -> frozenset[Modality]:
-        """Text, video and audio; audio only where the model has an audio tower, text alone where it has none."""
-        if not self._sees:
-            return frozenset({Modality.TEXT})
+        """Text, video and audio; audio only where the model has an audio tower."""
         hears = {Modality.AUDIO} if self._model.config.audio is not None else set[Modality]()
         return frozenset({Modality.TEXT, Modality.VIDEO} | hears)
 
@@ -129,7 +120,7 @@ class TunedModel:
         shared = next((at for at, pair in enumerate(zip(ids, fixed, strict=False)) if pair[0] != pair[1]), len(fixed))
         shared = min(shared, len(ids))
         read = self._continued(self._prompt(messages).fork(), ids[:shared])
-        wanted = torch.tensor([[*ids[shared:], self._end]], device=self._device)
+        wanted = torch.tensor([[*ids[shared:], self._end]])
         logits = read.logits[None, None]
         if wanted.shape[1] > 1:
             later = self._model(input_ids=wanted[:, :-1], past_key_values=read.cache, use_cache=True).logits
@@ -151,8 +142,8 @@ class TunedModel:
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""
         longest = max(len(row) for row in rows)
-        padded = torch.tensor([[*row, *[self._end] * (longest - len(row))] for row in rows], device=self._device)
-        real = torch.tensor([[place < len(row) for place in range(longest)] for row in rows], device=self._device)
+        padded = torch.tensor([[*row, *[self._end] * (longest - len(row))] for row in rows])
+        real = torch.tensor([[place < len(row) for place in range(longest)] for row in rows])
         first = read.logits.expand(len(rows), 1, -1)
         if longest > 1:
             read.cache.batch_repeat_interleave(len(rows))
@@ -175,21 +166,13 @@ class TunedModel:
         for message in messages:
             if not message.modalities <= self.accepts:
                 raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
-        chat: list[dict[str, Any]] = (
-            [_as_chat(message, self._model.config.num_frames) for message in messages]
-            if self._sees
-            else [{"role": message.role, "content": message.text} for message in messages]
-        )
         inputs = self._processor.apply_chat_template(
-            chat,
-            chat_template=self._chat.template,
+            [_as_chat(message, self._model.config.num_frames) for message in messages],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            # Nobody's words may end a turn or stand for a clip.
-            sanitize_control_tokens=True,
-        ).to(self._device)
+        )
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
 
@@ -198,50 +181,42 @@ class TunedModel:
         if not ids:
             return read
         output = self._model(
-            input_ids=torch.tensor([ids], device=self._device),
-            past_key_values=read.cache,
-            use_cache=True,
-            logits_to_keep=1,
+            input_ids=torch.tensor([ids]), past_key_values=read.cache, use_cache=True, logits_to_keep=1
         )
         return _Read(output.logits[0, -1], output.past_key_values)
 
     def _ids(self, text: str) -> list[int]:
         """Tokens of a piece of the answer; control tokens in it are read as the words they look like."""
-        return self._chat.answer_ids(text)
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return ids
 
 
 def open_tuned(folder: Path, *, untuned: bool = False) -> TunedModel:
-    """The tuned model in `folder`, as fine-tuning left it, or the base it began with.
+    """The tuned model in `folder`, as fine-tuning left it, or the base it began with; nothing is downloaded.
 
-    Where only an adapter was kept, the published models that its base names are opened too: from this machine, or
-    fetched once. Raises MissingInput where the folder holds no tuned model or a published one cannot be had,
-    InvalidRecord where its description is spoiled, ConfigError where base and adapter do not go together.
+    Raises MissingInput where the folder holds none, InvalidRecord where its description is spoiled.
     """
     about = folder / TunedFolder.FILE
-    parts = [folder / MERGED] if (folder / MERGED).is_dir() else [folder / ADAPTER, folder / PROCESSOR]
-    if not about.is_file() or not all(part.is_dir() for part in parts):
+    if not about.is_file() or not (folder / MERGED).is_dir():
         raise MissingInput(f"{folder} holds no tuned model: make one with  ai-therapist finetune")
     try:
         name = TunedFolder.model_validate_json(about.read_bytes()).name
     except ValidationError:
         raise InvalidRecord(f"{about}: not the description of a tuned model") from None
+    model = load_videollama2(folder / (BASE if untuned else MERGED))
+    return TunedModel(
+        f"base of {name}" if untuned else name, model, VideoLLaMA2Processor.from_pretrained(folder / MERGED)
+    )
+
+
+def load_videollama2(folder: Path, *, towers: bool = True) -> VideoLLaMA2Qwen2ForConditionalGeneration:
+    """The model in a folder that `save_pretrained` wrote, in fp32, without its towers if they are not needed."""
     silence_progress_bars()
-    opened = open_base(folder / BASE if untuned or len(parts) > 1 else folder / MERGED, dtype=_dtype())
-    model = opened.model
-    if not untuned and len(parts) > 1:
-        model = put_adapter(model, folder / ADAPTER).merge_and_unload()
-    return TunedModel(f"base of {name}" if untuned else name, model, _processor(parts[-1], model))
-
-
-def _dtype() -> torch.dtype:
-    """16 bits where a GPU computes, 32 elsewhere."""
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-
-
-def _processor(folder: Path, model: Any) -> Any:
-    if isinstance(model, VideoLLaMA2ForConditionalGeneration):
-        return VideoLLaMA2Processor.from_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)
+    model: VideoLLaMA2Qwen2ForConditionalGeneration = VideoLLaMA2Qwen2ForConditionalGeneration.from_pretrained(
+        folder, load_towers=towers, dtype=torch.float32
+    )
+    model.eval()
+    return model
 
 
 def silence_progress_bars() -> None:
