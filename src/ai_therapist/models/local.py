@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.media.frames import load_sound
 from ai_therapist.models.clip_input import read_clip
 from ai_therapist.models.protocol import Likelihood
+from ai_therapist.models.trunks import Trunks
 from ai_therapist.models.tuned_folder import BASE, MERGED, TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
@@ -26,6 +30,11 @@ from ai_therapist.videollama2 import VideoLLaMA2Processor, VideoLLaMA2Qwen2ForCo
 
 _TURN_END = "<|im_end|>"
 _SMALL_PARAMETERS = 50_000_000
+_TRUNK_BYTES = 1 << 30
+"""Keys and values of conversations that are kept in memory."""
+_CLIPS = 64
+"""Clips whose features are kept in memory."""
+_TAG = re.compile("<(?:image|video|audio)>")
 
 _PICTURES = ("PNG", "JPEG", "WEBP")
 """Formats of pictures that are opened; others only widen what a hostile file can reach."""
@@ -39,7 +48,16 @@ class _Read(NamedTuple):
 
     def fork(self) -> _Read:
         """A copy that can be continued while this one stays as it is."""
-        return _Read(self.logits, copy.deepcopy(self.cache))
+        return _Read(self.logits, _fork(self.cache))
+
+
+class _Seen(NamedTuple):
+    """A clip, sound or picture as the language model takes it in."""
+
+    tags: str
+    """Its placeholders, one per feature."""
+    features: dict[str, Any]
+    """Features by the name of the model's argument."""
 
 
 class TunedModel:
@@ -54,7 +72,12 @@ class TunedModel:
         self._tokenizer: Any = processor.tokenizer
         self._end: int = self._tokenizer.convert_tokens_to_ids(_TURN_END)
         self._control = [i for i in self._tokenizer.all_special_ids if i != self._end]
+        self._placeholders = {
+            self._tokenizer.convert_tokens_to_ids(f"<{kind}>"): f"<{kind}>" for kind in ("image", "video", "audio")
+        }
         self._last: tuple[object, _Read] | None = None
+        self._trunks: Trunks[Any] = Trunks(_TRUNK_BYTES)
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
 
     @property
     def name(self) -> str:
@@ -166,6 +189,17 @@ class TunedModel:
         for message in messages:
             if not message.modalities <= self.accepts:
                 raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
+        if any(token in message.text for message in messages for token in self._tokenizer.all_special_tokens):
+            return self._read_anew(messages)
+        seen = [self._look_at(part) for part in _media(messages)]
+        ids = self._prompt_ids(messages, seen)
+        trunk = [] if len(messages) < 2 or _media(messages[:-1]) else self._prompt_ids(messages[:-1], [], answer=False)
+        if not trunk or ids[: len(trunk)] != trunk:
+            return self._run(ids, None, seen)
+        return self._run(ids[len(trunk) :], self._trunk(trunk), seen)
+
+    def _read_anew(self, messages: Sequence[Message]) -> _Read:
+        """The slow way, for words that look like control tokens and must not become them."""
         inputs = self._processor.apply_chat_template(
             [_as_chat(message, self._model.config.num_frames) for message in messages],
             add_generation_prompt=True,
@@ -175,6 +209,75 @@ class TunedModel:
         )
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
+
+    def _trunk(self, ids: list[int]) -> Any:
+        """Keys and values of a trunk: those of its longest beginning that was read before, and of the rest of it."""
+        shared = self._trunks.longest(ids)
+        cache, start = None, 0
+        if shared is not None and (shared.tokens == shared.of or not _slides(shared.state)):
+            cache, start = _fork(shared.state), shared.tokens
+            if start < shared.of:
+                cache.crop(start - shared.of)
+        if start < len(ids):
+            cache = self._run(ids[start:], cache, []).cache
+            size = sum(each.numel() * each.element_size() for one in cache.layers for each in (one.keys, one.values))
+            self._trunks.keep(ids, _fork(cache), size)
+        return cache
+
+    def _run(self, ids: Sequence[int], cache: Any, seen: Sequence[_Seen]) -> _Read:
+        """The model after `ids`, with the features of what is seen at their placeholders."""
+        features: dict[str, list[Tensor]] = {}
+        for one in seen:
+            for name, values in one.features.items():
+                features.setdefault(name, []).extend(values)
+        output = self._model(
+            input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1, **features
+        )
+        return _Read(output.logits[0, -1], output.past_key_values)
+
+    def _prompt_ids(self, messages: Sequence[Message], seen: Sequence[_Seen], *, answer: bool = True) -> list[int]:
+        """Tokens of the messages, each clip as its placeholders: as the processor makes them, without decoding."""
+        chat = [_as_tagged_chat(message) for message in messages]
+        text: str = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer)
+        left = iter(seen)
+        text = _TAG.sub(lambda _: next(left).tags, text)
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _look_at(self, part: ImagePart | VideoPart | AudioPart) -> _Seen:
+        """What the towers make of a clip; kept by its content, so that it is decoded once."""
+        key = f"{part.kind} {_sha256(Path(part.path))} {isinstance(part, VideoPart) and part.sound}"
+        known = self._seen.get(key)
+        if known is not None:
+            self._seen.move_to_end(key)
+            return known
+        inputs = self._processor.apply_chat_template(
+            [{"role": "user", "content": [_chat_part(part, self._model.config.num_frames)]}],
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        made = _Seen(
+            "".join(
+                self._placeholders[token] for token in inputs["input_ids"][0].tolist() if token in self._placeholders
+            ),
+            self._features(inputs),
+        )
+        self._seen[key] = made
+        while len(self._seen) > _CLIPS:
+            self._seen.popitem(last=False)
+        return made
+
+    def _features(self, inputs: Any) -> dict[str, Any]:
+        model, found = self._model.model, {}
+        if "pixel_values" in inputs:
+            found["image_features"] = list(model.get_image_features(inputs["pixel_values"]).pooler_output)
+        if "pixel_values_videos" in inputs:
+            found["video_features"] = list(model.get_video_features(inputs["pixel_values_videos"]).pooler_output)
+        if "input_features" in inputs:
+            heard = model.get_audio_features(inputs["input_features"], inputs.get("input_features_mask"))
+            found["audio_features"] = list(heard.pooler_output)
+        return found
 
     def _continued(self, read: _Read, ids: Sequence[int]) -> _Read:
         """The model after `ids` have followed; what was read before is used up."""
@@ -224,6 +327,35 @@ def silence_progress_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+
+def _as_tagged_chat(message: Message) -> dict[str, Any]:
+    """As `_as_chat`, with a tag in place of each file, which is not opened."""
+    parts = [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": part.kind}
+        for part in message.parts
+    ]
+    return {"role": message.role, "content": parts}
+
+
+def _fork(cache: Any) -> Any:
+    """A copy of keys and values without copying them: a cache that goes on makes new tensors and leaves these alone."""
+    forked = copy.copy(cache)
+    forked.layers = [copy.copy(layer) for layer in cache.layers]
+    return forked
+
+
+def _slides(cache: Any) -> bool:
+    """Whether a layer has dropped what it read first, so that it cannot be cut."""
+    return any(layer.is_sliding for layer in cache.layers)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
 
 
 def _as_chat(message: Message, num_frames: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def patient_for(receive_s: float) -> type[H11Protocol]:
 
         def _give_up(self) -> None:
             self._overdue = None
-            if self.transport is not None and not self.transport.is_closing():
+            if not self.transport.is_closing():
                 self.transport.close()
 
     return Patient
