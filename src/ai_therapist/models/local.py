@@ -97,25 +97,8 @@ class TunedModel:
         Spaces at the end of `prefix` belong to the next token, as in training, and are not repeated. Raises
         UnreadableMedia for a clip that cannot be decoded and ValueError for a message that shows too much.
         """
-        fixed = prefix.rstrip(" ")
-        withheld = prefix[len(fixed) :]
-        read = self._continued(self._prompt(messages).fork(), self._ids(fixed))
-        written: list[int] = []
-        sent = 0
-        for _ in range(max_tokens):
-            logits = read.logits.clone()
-            logits[self._control] = -torch.inf
-            token = int(logits.argmax())
-            if token == self._end:
-                break
-            written.append(token)
-            text = self._tokenizer.decode(written)
-            start = len(withheld) if text.startswith(withheld) else 0
-            # A character of several bytes shows as U+FFFD until its last token is there.
-            if not text.endswith("\ufffd") and len(text) > max(sent, start):
-                yield text[max(sent, start) :]
-                sent = len(text)
-            read = self._continued(read, [token])
+        with self.few_threads():
+            yield from self._written(messages, max_tokens, prefix)
 
     @torch.inference_mode()
     def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
@@ -132,8 +115,9 @@ class TunedModel:
                 raise ValueError(f"label {label!r} begins another label")
         rows = [self._ids(prefix + label) for label in labels]
         shared = _common_length(rows)
-        read = self._continued(self._prompt(messages).fork(), rows[0][:shared])
-        return dict(zip(labels, self._weights(read, [row[shared:] for row in rows]), strict=True))
+        with self.few_threads():
+            read = self._continued(self._prompt(messages).fork(), rows[0][:shared])
+            return dict(zip(labels, self._weights(read, [row[shared:] for row in rows]), strict=True))
 
     @torch.inference_mode()
     def likelihood(self, messages: Sequence[Message], text: str, *, prefix: str = "") -> Likelihood:
@@ -161,6 +145,27 @@ class TunedModel:
             yield
         finally:
             torch.set_num_threads(before)
+
+    def _written(self, messages: Sequence[Message], max_tokens: int, prefix: str) -> Iterator[str]:
+        fixed = prefix.rstrip(" ")
+        withheld = prefix[len(fixed) :]
+        read = self._continued(self._prompt(messages).fork(), self._ids(fixed))
+        written: list[int] = []
+        sent = 0
+        for _ in range(max_tokens):
+            logits = read.logits.clone()
+            logits[self._control] = -torch.inf
+            token = int(logits.argmax())
+            if token == self._end:
+                break
+            written.append(token)
+            text = self._tokenizer.decode(written)
+            start = len(withheld) if text.startswith(withheld) else 0
+            # A character of several bytes shows as U+FFFD until its last token is there.
+            if not text.endswith("\ufffd") and len(text) > max(sent, start):
+                yield text[max(sent, start) :]
+                sent = len(text)
+            read = self._continued(read, [token])
 
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""
