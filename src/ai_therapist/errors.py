@@ -5,7 +5,8 @@
     │   ├── ConfigError       an unknown key, a wrong value, a missing file of settings
     │   ├── MissingInput      a path, record or earlier stage that is not there
     │   ├── MissingExtra      a package that the chosen part needs is not installed
-    │   └── NotPermitted      the consent record does not allow this use
+    │   ├── NotPermitted      the consent record does not allow this use, or the rules not this address
+    │   └── SourcePaused      a platform asks for a pause; the source is left alone for now
     ├── ItemError             one item cannot be processed; it is quarantined, the rest goes on   exit code 3
     │   ├── UnreadableMedia   not a recording, or one that breaks off
     │   ├── InvalidRecord     bytes that are not the record they should be
@@ -51,7 +52,11 @@ class MissingExtra(RequestError):
 
 
 class NotPermitted(RequestError):
-    """The consent record of a session does not allow the use that was asked for."""
+    """The consent record does not allow the use that was asked for, or an address breaks the rules of the web door."""
+
+
+class SourcePaused(RequestError):
+    """A platform that recordings come from asks for a pause: nothing more is fetched from it for now."""
 
 
 class ItemError(AiTherapistError):

@@ -13,7 +13,7 @@ from ai_therapist.errors import AiTherapistError
 
 COMMANDS: dict[str, str] = {
     "demo": "Run the whole arc on the sample sessions and write a report.",
-    "extract": "Turn a folder of recordings into transcripts, roles and clips.",
+    "extract": "Turn recordings (a folder, a bucket, a playlist) into transcripts, roles and clips.",
     "convert": "Convert a transcript between WebVTT, SRT, recognisers' JSON, TextGrid, ELAN and RTTM.",
     "annotate": "Label emotions and therapeutic strategies of every utterance.",
     "labels": "Hand turns out to people's own tools, and take their labels in.",
@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "chat": "Talk to a model inside the safety shell.",
     "predict": "Let a model answer a file of conversations or clips, one line each.",
     "serve": "Serve a model inside the safety shell to OpenAI's clients.",
+    "sync": "Copy a workspace to or from a bucket, verified by hash.",
     "status": "Show what every stage did: done, skipped, quarantined.",
     "explain": "Trace a record back to the recording it came from.",
     "forget": "Remove a session and everything made from it, for good.",

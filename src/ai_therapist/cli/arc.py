@@ -16,6 +16,7 @@ from ai_therapist.store.workspace import RunRecord, Workspace
 
 if TYPE_CHECKING:
     from ai_therapist.cli.settings import Settings
+    from ai_therapist.extraction.sources.recording import Source
 
 
 class Arc:
@@ -25,7 +26,7 @@ class Arc:
         self.workspace = workspace
         self._settings = settings
 
-    def extract(self, folder: Path) -> RunRecord:
+    def extract(self, source: Source | Path) -> RunRecord:
         """Recordings to sessions, utterances and clips."""
         from ai_therapist.extraction.run import extract
 
@@ -34,7 +35,7 @@ class Arc:
             lambda watch: extract(
                 self.workspace,
                 self._settings.extraction,
-                folder,
+                source,
                 make_executor(self._settings, self.workspace.store),
                 watch,
             ),

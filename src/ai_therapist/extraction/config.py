@@ -72,6 +72,16 @@ class ClipsConfig(StageConfig):
     """A turn is cut where it lasts longer than this many milliseconds, 0 to 60000; a shorter one routes to text."""
 
 
+class YouTubeConfig(StageConfig):
+    """How a YouTube playlist is fetched; nothing here enters the key of an extraction stage."""
+
+    daily_downloads: Annotated[int, Field(ge=1, le=500)] = 100
+    """Most downloads a day (UTC), 1 to 500. YouTube blocks connections that ask for some hundreds."""
+
+    max_height_px: Annotated[int, Field(ge=144, le=2160)] = 720
+    """Greatest height of the picture in pixels, 144 to 2160."""
+
+
 class NoConfig(StageConfig):
     """A stage that has nothing to set."""
 
@@ -93,3 +103,6 @@ class ExtractionConfig(StageConfig):
 
     clips: ClipsConfig = ClipsConfig()
     """Cutting of clips."""
+
+    youtube: YouTubeConfig = YouTubeConfig()
+    """Fetching from YouTube."""

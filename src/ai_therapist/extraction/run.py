@@ -1,4 +1,4 @@
-"""Extraction: a folder of recordings becomes sessions with roles, turns and verified clips.
+"""Extraction: the recordings of a source become sessions with roles, turns and verified clips.
 
 recording ─ probe ─ audio ─ transcribe ─┬─ roles ──────────────────────┬─ present
               │                         └─ turns ─┬──────────── cut ───┘
@@ -21,7 +21,8 @@ from ai_therapist.extraction.config import (
     TurnsConfig,
 )
 from ai_therapist.extraction.readable import clip_names, transcript_json, transcript_text
-from ai_therapist.extraction.sources.local import LocalRecording, Refusal, find_recordings
+from ai_therapist.extraction.sources.local import LocalFolder
+from ai_therapist.extraction.sources.recording import Recording, Refusal, Source
 from ai_therapist.extraction.transcribers import files
 from ai_therapist.extraction.transcription import transcribe_stage
 from ai_therapist.media import probe, sound, standardise
@@ -39,17 +40,17 @@ RUN = "extraction"
 def extract(
     workspace: Workspace,
     config: ExtractionConfig,
-    folder: Path,
+    source: Source | Path,
     executor: Executor,
     observer: Observer | None = None,
 ) -> RunRecord:
-    """Extract every recording of `folder` that may be transcribed; returns and saves the ledger "extraction".
+    """Extract every recording of `source` that may be transcribed; returns and saves the ledger "extraction".
 
-    A recording without permission is skipped with a reason, one that cannot be processed is quarantined, and the
-    others go on. Nothing leaves the machine. Raises MissingInput where the folder holds no recording.
+    A path is a folder of this machine. A recording without permission is skipped with a reason, one that cannot be
+    processed is quarantined, and the others go on. Raises MissingInput where the source holds no recording.
     """
-    found = find_recordings(folder, workspace.index.source_digest)
-    entries = [_admitted(workspace, config, entry) for entry in found]
+    place = LocalFolder(source) if isinstance(source, Path) else source
+    entries = [_admitted(workspace, config, entry) for entry in place.recordings(workspace)]
     items = [entry for entry in entries if isinstance(entry, Item)]
     finished = {record.item: record for record in drive(workspace, stages(config), items, executor, observer)}
     records = tuple(finished[entry.id] if isinstance(entry, Item) else entry for entry in entries)
@@ -153,26 +154,29 @@ def run_present(job: Job) -> None:
     job.give("readable/transcript.json", transcript_json(session, spoken, job.record_list(Clip, "clips")))
 
 
-def _admitted(workspace: Workspace, config: ExtractionConfig, entry: LocalRecording | Refusal) -> Item | ItemRecord:
+def _admitted(workspace: Workspace, config: ExtractionConfig, entry: Recording | Refusal) -> Item | ItemRecord:
     """The item of a recording whose bytes are in the store, or its line in the ledger where it is left out."""
     if isinstance(entry, Refusal):
-        return _skipped(entry.name, entry.reason)
+        return _left_out(entry.name, entry.reason, Status.QUARANTINED if entry.failure else Status.SKIPPED)
     source = entry.source
     if workspace.was_forgotten(source.sha256):
-        return _skipped(entry.path.name, f"{entry.path.name} was forgotten here on request and is not taken in again")
+        return _left_out(source.name, f"{source.name} was forgotten here on request and is not taken in again")
     if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
-        return _skipped(entry.path.name, f"{entry.path.name} changed while it was read: run the command again")
-    artefacts = {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
+        return _left_out(source.name, f"{source.name} changed while it was read: run the command again")
+    artefacts = entry.artefacts | {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
     if config.transcriber == "files":
+        if entry.path.is_relative_to(workspace.store.root):
+            reason = f"{source.name}: transcripts are looked for beside recordings of a folder of this machine only"
+            return _left_out(source.name, reason)
         beside = files.find_beside(entry.path)
         if isinstance(beside, str):
-            return _skipped(entry.path.name, beside)
+            return _left_out(source.name, beside)
         artefacts |= {name: workspace.store.put_file(path) for name, path in beside.artefacts().items()}
     return Item(source.session_id, source.name, artefacts)
 
 
-def _skipped(name: str, reason: str) -> ItemRecord:
-    return ItemRecord(item=name, name=name, status=Status.SKIPPED, reason=reason, artefacts={}, actions=(), counts={})
+def _left_out(name: str, reason: str, status: Status = Status.SKIPPED) -> ItemRecord:
+    return ItemRecord(item=name, name=name, status=status, reason=reason, artefacts={}, actions=(), counts={})
 
 
 def _show(workspace: Workspace, record: ItemRecord) -> None:

@@ -57,11 +57,12 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         raise RequestError(f"{workspace.root} is in use by {busy[0]}: let it finish or stop it, then forget")
     runs = dict(_ledgers(workspace.root))
     session_id = _resolve(runs, session)
-    trail = _Trail.of(workspace.store, session_id)
     mentioned = [item for run in runs.values() for item in run.items if item.item == session_id]
+    named = {item.artefacts["recording"] for item in mentioned if "recording" in item.artefacts}
+    trail = _Trail.of(workspace.store, session_id, named)
     if not trail.erased and not mentioned:
         raise MissingInput(f"{session!r}: nothing of this session is in {workspace.root}")
-    recordings = trail.recordings | {i.artefacts["recording"] for i in mentioned if "recording" in i.artefacts}
+    recordings = trail.recordings
     names = {item.name for item in mentioned}
     kept_runs = {path: _without(run, session_id, trail.erased.keys()) for path, run in runs.items()}
     gone = _unreferenced(workspace.store, trail, [run for run in kept_runs.values() if run is not None])
@@ -71,7 +72,9 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
     remote = uploads.holding(session_id)
     if remote:
         rewrite[UPLOADS] = encode(uploads.without_session(session_id)).decode()
-    rewrite[TOMBSTONES] = encode(_tombstones(workspace.root, recordings)).decode()
+    # What fetched it must not fetch it again.
+    fetches = {action.key for action in trail.erased.values() if not recordings.isdisjoint(action.outputs.values())}
+    rewrite[TOMBSTONES] = encode(_tombstones(workspace.root, recordings | fetches)).decode()
     dropped = [path for path, run in kept_runs.items() if run is None]
     paths = {*_store_paths(workspace.store, trail, session_id, gone), *dropped}
     paths |= _other_files(workspace, trail, session_id, gone, names, dropped) - rewrite.keys()
@@ -117,8 +120,8 @@ class _Trail:
     """Ids of the session and of every record that the erased actions gave."""
 
     @classmethod
-    def of(cls, store: Store, session: str) -> _Trail:
-        trail = cls(records={session.encode()})
+    def of(cls, store: Store, session: str, recordings: set[str]) -> _Trail:
+        trail = cls(records={session.encode()}, recordings=set(recordings))
         for path in store.record_paths("act"):
             try:
                 trail.kept.append(decode(ActionRecord, path.read_bytes(), path.name))
@@ -127,6 +130,8 @@ class _Trail:
         own = [a for a in trail.kept if a.item == session or any(session in name for name in a.inputs)]
         trail._erase(own)
         trail.recordings |= {a.inputs["recording"] for a in own if a.item == session and "recording" in a.inputs}
+        # A recording that was fetched is the output of an action.
+        trail._erase([a for a in trail.kept if not trail.recordings.isdisjoint(a.outputs.values())])
         lists: dict[str, frozenset[bytes]] = {}
         while more := trail._descendants(store, lists):
             trail._erase(more)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_therapist.errors import MissingInput
-from ai_therapist.extraction.sources.local import LocalRecording, Refusal, find_recordings, natural_key
+from ai_therapist.extraction.sources.local import find_recordings
+from ai_therapist.extraction.sources.recording import Recording, Refusal, natural_key
 from ai_therapist.records import Use
 from ai_therapist.store.blobs import hash_file
 from ai_therapist.store.codec import encode
@@ -29,7 +30,7 @@ def put(folder: Path, name: str, content: str | None = None, *uses: Use) -> Path
 
 def names_of(folder: Path) -> list[str]:
     return [
-        entry.path.name if isinstance(entry, LocalRecording) else f"- {entry.name}"
+        entry.path.name if isinstance(entry, Recording) else f"- {entry.name}"
         for entry in find_recordings(folder, hash_file)
     ]
 
@@ -42,7 +43,7 @@ def reason_of(folder: Path) -> str:
 def test_a_recording_brings_its_rights(tmp_path: Path) -> None:
     put(tmp_path, "anna.mp4")
     (entry,) = find_recordings(tmp_path, hash_file)
-    assert isinstance(entry, LocalRecording)
+    assert isinstance(entry, Recording)
     assert entry.source.name == "anna"
     assert entry.source.group == "pair"
     assert entry.source.sha256 == hashlib.sha256(b"anna.mp4").hexdigest()
@@ -115,7 +116,7 @@ def test_two_recordings_never_share_a_name(tmp_path: Path, twin: str) -> None:
     put(tmp_path, "anna.mp4", "one")
     put(tmp_path, twin, "two")
     found = find_recordings(tmp_path, hash_file)
-    assert [type(entry) for entry in found] == [LocalRecording, Refusal]
+    assert [type(entry) for entry in found] == [Recording, Refusal]
     assert "same name" in reason_of(tmp_path)
 
 
