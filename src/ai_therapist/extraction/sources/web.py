@@ -139,17 +139,12 @@ def _ask(url: str, host: str, rules: WebRules, headers: dict[str, str], deadline
     left_s = max(0.1, deadline_s - time.monotonic())
     limits = dict.fromkeys(("connect", "read", "write", "pool"), left_s)
     # Packed answers could unpack to any size.
-    sent: dict[bytes | str, bytes | str] = {
-        "Accept-Encoding": "identity",
-        "User-Agent": "ai-therapist",
-        "Host": urlsplit(url).netloc,
-        **headers,
-    }
-        "Accept-Encoding": "identity",
-        "User-Agent": "ai-therapist",
-        "Host": urlsplit(url).netloc,
-        **headers,
-    }
+    sent = [
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", "ai-therapist"),
+        ("Host", urlsplit(url).netloc),
+        *headers.items(),
+    ]
     body = bytearray()
     try:
         with pool, pool.stream("GET", url, headers=sent, extensions={"timeout": limits}) as response:
