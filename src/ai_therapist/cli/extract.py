@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Examples:  ai-therapist extract recordings/ -w study --set extraction.clips.min_clip_ms=2500    "
+    epilog="Example:  ai-therapist extract recordings/ -w study --set extraction.clips.min_clip_ms=2500    "
     "ai-therapist extract gs://bucket/recordings -w study    "
     "ai-therapist extract youtube:PLAYLIST --rights rights.json -w study",
 )

@@ -11,7 +11,7 @@ from ai_therapist.cli.options import workspace_option
 
 
 @click.command(
-    epilog="Examples:  ai-therapist sync push -w study gs://bucket/study    "
+    epilog="Example:  ai-therapist sync push -w study gs://bucket/study    "
     "ai-therapist sync pull -w study    (takes the bucket from DATA_BUCKET_NAME)",
 )
 @click.argument("direction", type=click.Choice(["push", "pull"]))
