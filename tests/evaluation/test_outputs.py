@@ -1,7 +1,6 @@
 """What lies beside report.json: Markdown, the model card's block, predictions, and a page that a browser opens."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from ai_therapist.evaluation.report import Report
 from ai_therapist.evaluation.run import evaluate
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.store.workspace import Workspace
+from tests.browser import BROWSER, NO_BROWSER
 from tests.evaluation.arc import make_arc, make_gold, write_golds
 
 GOLDS = [make_gold(name) for name in ("one", "two", "three", "four")]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def open_in_browser(page: Path, folder: Path, *options: str) -> tuple[str, list[
     return done.stdout, [line for line in written.splitlines() if "CONSOLE" in line], asked
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 @pytest.mark.parametrize("options", [["--window-size=390,844"], ["--window-size=1200,900", "--force-dark-mode"]])
 def test_a_browser_opens_the_page_without_error_or_request(place: Path, tmp_path: Path, options: list[str]) -> None:
     shown, console, asked = open_in_browser(place / "report.html", tmp_path / "page", *options)
@@ -105,7 +104,7 @@ def test_a_browser_opens_the_page_without_error_or_request(place: Path, tmp_path
     assert asked == []
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 def test_the_browser_test_would_notice(tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text("<!doctype html><img src='http://127.0.0.1:9/x.png'><script>throw new Error('no')</script>", "utf-8")
