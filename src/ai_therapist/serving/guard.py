@@ -103,6 +103,9 @@ class _Reader:
         declared = _one(scope, b"content-length")
         if declared is not None and (not declared.isdigit() or int(declared[:20]) > config.body_bytes):
             raise self._too_long()
+        if declared is not None and _one(scope, b"transfer-encoding") is not None:
+            # Two ends of one body: what a proxy takes for the rest of it may be another request.
+            raise Refused(400, "two_lengths", "a body has a length or comes in chunks", {"Connection": "close"})
         self._until_s = asyncio.get_running_loop().time() + config.receive_s
 
     async def receive(self) -> Message:
