@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai_therapist.errors import InvalidRecord, NotPermitted
-from ai_therapist.privacy.consent import annotation_uses, first_refusal, refusal, require
+from ai_therapist.privacy.consent import annotation_uses, first_refusal, refusal, require, transcription_uses
 from ai_therapist.records import Basis, Consent, Subject, Use
 from ai_therapist.store.codec import decode, encode
 from ai_therapist.testing import make_consent
@@ -49,6 +49,13 @@ def test_permission_ends_on_its_last_day_or_when_it_is_taken_back() -> None:
     assert "expired on 2026-06-01, so 'train'" in str(refusal(consent, Use.TRAIN, TODAY + timedelta(days=1)))
     revoked = make_consent().model_copy(update={"revoked_on": TODAY})
     assert "revoked on 2026-06-01, so 'train'" in str(refusal(revoked, Use.TRAIN, TODAY - timedelta(days=1)))
+
+
+def test_a_transcriber_elsewhere_needs_its_own_permission() -> None:
+    assert transcription_uses(leaves=False) == (Use.TRANSCRIBE,)
+    needed = transcription_uses(leaves=True)
+    assert first_refusal(make_consent(*needed), needed) is None
+    assert "'transcribe_cloud'" in str(first_refusal(make_consent(Use.TRANSCRIBE), needed))
 
 
 def test_an_annotator_elsewhere_or_one_that_watches_needs_its_own_permission() -> None:

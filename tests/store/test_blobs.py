@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.errors import MissingInput, StoreError
-from ai_therapist.store.actions import ActionRecord, QuarantineRecord, action_key
+from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRecord, action_key
 from ai_therapist.store.blobs import Store, link_or_copy, write_atomically
 from ai_therapist.testing import make_digest
 
@@ -115,6 +115,18 @@ def test_quarantine_stands_until_released(tmp_path: Path) -> None:
     assert list(store.quarantines()) == [bad]
     store.release(bad.key)
     assert store.quarantined(bad.key) is None
+
+
+def test_the_first_ticket_stands_and_is_no_action(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = TicketRecord(key=make_digest("a"), stage="test.stage", item="one", ticket="job-1")
+    assert store.ticket(first.key) is None
+    assert store.keep_ticket(first) == first
+    assert store.keep_ticket(first.model_copy(update={"ticket": "job-2"})) == first
+    assert list(store.tickets()) == [first]
+    assert (list(store.actions()), list(store.quarantines())) == ([], [])
+    store.drop_ticket(first.key)
+    assert store.ticket(first.key) is None
 
 
 def test_work_stays_until_dropped(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "speech",
         ("pocketsphinx", "faster-whisper", "kaldi-native-fbank", "scikit-learn"),
     ),
+    "transcription by AssemblyAI (and ASSEMBLYAI_API_KEY)": ("cloud", ("assemblyai",)),
+    "transcript files, ELAN among them": ("formats", ("defusedxml",)),
     "embedded annotator": ("core", ("numpy", "safetensors")),
     "dataset folder": ("train", ("datasets", "pyarrow")),
     "fine-tuning and the tuned model": ("train", ("torch", "transformers", "peft")),

@@ -29,6 +29,31 @@ class TranscribeConfig(StageConfig):
     """Longest utterance in milliseconds, 1000 to 60000."""
 
 
+class AssemblyAIConfig(StageConfig):
+    """How AssemblyAI transcribes. The sound leaves this machine, which needs the permission `transcribe_cloud`."""
+
+    speakers: Annotated[int, Field(ge=0, le=10)] = 0
+    """Voices to expect, 1 to 10; 0 lets the service find their number."""
+
+    language: Annotated[str, Field(min_length=2, max_length=10)] = "en"
+    """Language code of the talk, such as "en" or "de"; "auto" lets the service find out."""
+
+    models: tuple[str, ...] = ()
+    """Names of the service's speech models in order of preference; empty takes its default, which it may change."""
+
+    keep_remote: Annotated[bool, Field(exclude=True)] = False
+    """Whether the transcript stays at the service; without this it is deleted there as soon as it is here."""
+
+    region: Annotated[Literal["us", "eu"], Field(exclude=True)] = "us"
+    """Where the service computes: "us" or "eu". The variable ASSEMBLYAI_BASE_URL goes before it."""
+
+    jobs: Annotated[int, Field(ge=1, le=200, exclude=True)] = 5
+    """Transcriptions under way at the same time, 1 to 200; the free plan allows 5."""
+
+    patience_s: Annotated[int, Field(ge=1, le=14_000, exclude=True)] = 7200
+    """Seconds to wait for a transcript, 1 to 14000; the next run asks for the same one, without paying again."""
+
+
 class FilesConfig(StageConfig):
     """How transcripts beside the recordings are taken in: as they are, so there is nothing to set."""
 
@@ -89,11 +114,15 @@ class NoConfig(StageConfig):
 class ExtractionConfig(StageConfig):
     """All settings of extraction."""
 
-    transcriber: Literal["embedded", "files"] = "embedded"
-    """Who transcribes. embedded: PocketSphinx, for the samples. files: transcripts beside the recordings."""
+    transcriber: Literal["embedded", "assemblyai", "files"] = "embedded"
+    """Who transcribes. embedded: PocketSphinx, for the samples. assemblyai: a paid service. files: transcripts beside
+    the recordings."""
 
     transcribe: TranscribeConfig = TranscribeConfig()
     """The embedded transcriber: speech recognition and the telling apart of speakers."""
+
+    assemblyai: AssemblyAIConfig = AssemblyAIConfig()
+    """The transcriber assemblyai."""
 
     roles: RolesConfig = RolesConfig()
     """Who is the therapist."""

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from ai_therapist.extraction import roles, turns, vote
+from ai_therapist.extraction import roles, transcription, turns, vote
 from ai_therapist.extraction.clips import cut_clips
 from ai_therapist.extraction.config import (
     ClipsConfig,
@@ -24,11 +24,11 @@ from ai_therapist.extraction.readable import clip_names, transcript_json, transc
 from ai_therapist.extraction.sources.local import LocalFolder
 from ai_therapist.extraction.sources.recording import Recording, Refusal, Source
 from ai_therapist.extraction.transcribers import files
-from ai_therapist.extraction.transcription import transcribe_stage
 from ai_therapist.media import probe, sound, standardise
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
+from ai_therapist.privacy.consent import first_refusal, transcription_uses
 from ai_therapist.records import Clip, Media, Session, SourceRecord, Transcript
 from ai_therapist.store.codec import canonical_json, decode, decode_all, encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
@@ -47,8 +47,11 @@ def extract(
     """Extract every recording of `source` that may be transcribed; returns and saves the ledger "extraction".
 
     A path is a folder of this machine. A recording without permission is skipped with a reason, one that cannot be
-    processed is quarantined, and the others go on. Raises MissingInput where the source holds no recording.
+    processed is quarantined, and the others go on. Nothing leaves the machine, unless a transcriber or a model is
+    chosen that runs elsewhere: then only what its consent record lets go. Raises MissingInput where the source holds no
+    recording, and ConfigError or MissingExtra where the transcriber lacks what it needs.
     """
+    transcription.check(config)
     place = LocalFolder(source) if isinstance(source, Path) else source
     entries = [_admitted(workspace, config, entry) for entry in place.recordings(workspace)]
     items = [entry for entry in entries if isinstance(entry, Item)]
@@ -68,7 +71,7 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",)),
         # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
         Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
-        transcribe_stage(config),
+        transcription.transcribe_stage(config),
         Stage("roles", 2, run_roles, ("source", "media", "transcript"), ("session",), vote.resolve(config.roles)),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
@@ -161,6 +164,9 @@ def _admitted(workspace: Workspace, config: ExtractionConfig, entry: Recording |
     source = entry.source
     if workspace.was_forgotten(source.sha256):
         return _left_out(source.name, f"{source.name} was forgotten here on request and is not taken in again")
+    reason = first_refusal(source.consent, transcription_uses(leaves=config.transcriber in transcription.LEAVING))
+    if reason is not None:
+        return _left_out(source.name, f"{source.name}: {reason}")
     if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
         return _left_out(source.name, f"{source.name} changed while it was read: run the command again")
     artefacts = entry.artefacts | {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing, suppress
 from typing import cast
 
-from ai_therapist.extraction.config import ExtractionConfig, FilesConfig, TranscribeConfig
-from ai_therapist.extraction.transcribers import embedded, files
+from ai_therapist.errors import ItemError, Postponed
+from ai_therapist.extraction.config import AssemblyAIConfig, ExtractionConfig, FilesConfig, TranscribeConfig
+from ai_therapist.extraction.transcribers import assemblyai, embedded, files
 from ai_therapist.media import sound
 from ai_therapist.pipeline.stage import Job, Stage
 from ai_therapist.records import Media, Transcript
+
+_LONGEST_S = 4 * 3600
+"""Time-out of a transcription elsewhere; it waits with patience of its own, which ends before."""
+
+LEAVING = frozenset({"assemblyai"})
+"""Transcribers that send the sound to another computer."""
+
+
+def check(config: ExtractionConfig) -> None:
+    """Raises ConfigError or MissingExtra where the transcriber lacks what it needs, before any work."""
+    if config.transcriber == "assemblyai":
+        assemblyai.require_key()
 
 
 def transcribe_stage(config: ExtractionConfig) -> Stage:
@@ -18,6 +33,9 @@ def transcribe_stage(config: ExtractionConfig) -> Stage:
         beside = ("media", "words/*", "turns*")
         return Stage("transcribe-files", 1, run_files, beside, gives, FilesConfig())
     heard = ("media", "audio")
+    if config.transcriber == "assemblyai":
+        paid = config.assemblyai
+        return Stage("transcribe-assemblyai", 1, run_assemblyai, heard, gives, paid, assemblyai.TOOLS, _LONGEST_S)
     return Stage("transcribe", 2, run_embedded, heard, gives, config.transcribe, embedded.TOOLS, 7200)
 
 
@@ -33,6 +51,46 @@ def run_files(job: Job) -> None:
     turns = job.read("turns") if job.names("turns") else None
     kind = name.removeprefix("words/")
     _give(job, files.transcribe(kind, job.read(name), turns, job.item, job.record(Media, "media").duration_ms))
+
+
+def run_assemblyai(job: Job) -> None:
+    """What AssemblyAI hears."""
+    config = cast(AssemblyAIConfig, job.config)
+    if not sound.has_sound(job.path("audio")):
+        _give(job, assemblyai.transcript_of({}, job.item))
+        return
+    notes = assemblyai.Notes(job.work)
+    if notes.read("answer") is None:
+        with closing(assemblyai.AssemblyAI(config)) as service, service.jobs.turn() as turn:
+            # The turn only counts transcriptions under way; how each request went is told for itself.
+            turn.succeeded()
+            _fetch(job, service, notes)
+    _give(job, assemblyai.transcript_of(json.loads(notes.read("answer") or "{}"), job.item))
+
+
+def _fetch(job: Job, service: assemblyai.AssemblyAI, notes: assemblyai.Notes) -> None:
+    """Put the answer among the notes, and only then delete it at the service."""
+    config = cast(AssemblyAIConfig, job.config)
+
+    def submit() -> str:
+        packed = job.scratch / "speech.ogg"
+        sound.compress_speech(job.path("audio"), packed)
+        return assemblyai.begin(service, packed, notes)
+
+    identity = job.ticket(submit)
+    try:
+        answer = assemblyai.wait_for(service, identity, config.patience_s)
+    except ItemError:
+        # Nothing more will come of it; whoever releases the item pays for another one.
+        notes.write("upload", "")
+        job.drop_ticket()
+        raise
+    notes.write("answer", json.dumps(answer))
+    if not config.keep_remote:
+        job.count(left_at_service=1)
+        with suppress(ItemError, Postponed):
+            service.delete(identity)
+            job.count(left_at_service=-1)
 
 
 def _give(job: Job, transcript: Transcript) -> None:

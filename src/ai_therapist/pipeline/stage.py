@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ai_therapist.errors import MissingInput
-from ai_therapist.store.actions import ActionRecord, JsonObject, action_key
+from ai_therapist.store.actions import ActionRecord, JsonObject, TicketRecord, action_key
 from ai_therapist.store.blobs import Store
 from ai_therapist.store.codec import RecordT, decode, decode_all, encode, encode_all
 
@@ -149,6 +149,21 @@ class Job:
         """Keep an output that is a folder; returns the digest of its listing."""
         self.outputs[name] = self._store.put_tree(folder)
         return self.outputs[name]
+
+    def ticket(self, submit: Callable[[], str]) -> str:
+        """Id of the paid job of this action; `submit` starts it where no attempt before this one has.
+
+        The id is committed before this returns, so ask for the result only after it.
+        """
+        standing = self._store.ticket(self._task.key)
+        if standing is None:
+            record = TicketRecord(key=self._task.key, stage=self._task.stage.name, item=self.item, ticket=submit())
+            standing = self._store.keep_ticket(record)
+        return standing.ticket
+
+    def drop_ticket(self) -> None:
+        """Forget a job whose result cannot be had: another attempt pays again, so fail for good after this."""
+        self._store.drop_ticket(self._task.key)
 
     def count(self, **counts: int) -> None:
         """Add figures to the action's counts."""

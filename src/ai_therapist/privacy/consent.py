@@ -25,6 +25,11 @@ def first_refusal(consent: Consent, uses: Iterable[Use], today: date | None = No
     return next((reason for use in uses if (reason := refusal(consent, use, today)) is not None), None)
 
 
+def transcription_uses(*, leaves: bool) -> tuple[Use, ...]:
+    """What a transcriber needs permission for: one that `leaves` sends the sound to another computer."""
+    return (Use.TRANSCRIBE, *((Use.TRANSCRIBE_CLOUD,) if leaves else ()))
+
+
 def annotation_uses(*, watches: bool, leaves: bool) -> tuple[Use, ...]:
     """What an annotator needs permission for: one that `watches` sees faces or hears voices, one that `leaves`
     sends what was said to another computer."""

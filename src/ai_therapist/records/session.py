@@ -74,6 +74,8 @@ class Use(StrEnum):
     """What may be done with a recording; every use needs its own permission."""
 
     TRANSCRIBE = "transcribe"
+    TRANSCRIBE_CLOUD = "transcribe_cloud"
+    """Sending the sound to a transcriber on somebody else's computer: a transfer of personal data, voices included."""
     ANNOTATE = "annotate"
     ANNOTATE_CLOUD = "annotate_cloud"
     """Sending what was said to an annotator on somebody else's computer: a transfer of personal data."""

@@ -39,6 +39,16 @@ class QuarantineRecord(Record):
     attempts: Annotated[int, Field(ge=1)]
 
 
+class TicketRecord(Record):
+    """A paid job under way on another computer: what is asked for its result, so that it is never paid for twice."""
+
+    key: Digest
+    stage: Annotated[str, Field(min_length=1)]
+    item: Annotated[str, Field(min_length=1)]
+    ticket: Annotated[str, Field(min_length=1, max_length=200)]
+    """Id of the job at the service."""
+
+
 def action_key(
     stage: str,
     version: int,

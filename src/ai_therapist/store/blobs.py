@@ -3,6 +3,7 @@
     cas/ab/abcd…        blobs, named by the sha256 of their content, read-only
     act/ab/abcd….json   one record per finished action; its presence is the commit
     bad/ab/abcd….json   one record per quarantined action
+    act/ab/abcd….ticket one record per action that has a paid job on another computer
     tmp/HOST-PID-…      private folders of running writers, swept when their process is gone
     work/KEY/           what an unfinished long action keeps between attempts (checkpoints)
 
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ai_therapist.errors import MissingInput, StoreError
-from ai_therapist.store.actions import ActionRecord, QuarantineRecord
+from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRecord
 from ai_therapist.store.codec import RecordT, canonical_json, decode, encode
 
 _CHUNK_BYTES = 1 << 20
@@ -139,6 +140,32 @@ class Store:
     def release(self, key: str) -> None:
         """Let the action of this key be tried again."""
         self.record_path("bad", key).unlink(missing_ok=True)
+
+    # paid jobs
+
+    def ticket_path(self, key: str) -> Path:
+        """Where the ticket of an action lies."""
+        return self.record_path("act", key).with_suffix(".ticket")
+
+    def keep_ticket(self, record: TicketRecord) -> TicketRecord:
+        """Write the ticket unless one stands under its key; returns the one that stands."""
+        path = self.ticket_path(record.key)
+        self._create(path, encode(record))
+        return decode(TicketRecord, path.read_bytes(), f"ticket {record.key[:12]}")
+
+    def ticket(self, key: str) -> TicketRecord | None:
+        """The ticket of the action of this key, or None."""
+        path = self.ticket_path(key)
+        return decode(TicketRecord, path.read_bytes(), f"ticket {key[:12]}") if path.exists() else None
+
+    def tickets(self) -> Iterator[TicketRecord]:
+        """All tickets, in the order of their keys."""
+        for path in sorted((self.root / "act").glob("*/*.ticket")):
+            yield decode(TicketRecord, path.read_bytes(), f"ticket {path.stem[:12]}")
+
+    def drop_ticket(self, key: str) -> None:
+        """Forget a ticket: the next attempt pays again."""
+        self.ticket_path(key).unlink(missing_ok=True)
 
     # folders
 

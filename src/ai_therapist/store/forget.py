@@ -236,6 +236,7 @@ def _store_paths(store: Store, trail: _Trail, session: str, gone: set[str]) -> I
     places += [store.record_path("act", key) for key in trail.erased]
     places += trail.damaged
     places += [store.record_path("bad", record.key) for record in store.quarantines() if record.item == session]
+    places += [store.ticket_path(record.key) for record in store.tickets() if record.item == session]
     # Nobody can tell from its name what an unfinished action has read.
     places += [*(store.root / "work").iterdir(), *(store.root / "tmp").iterdir()]
     return (path.relative_to(home).as_posix() for path in places)

@@ -1,0 +1,293 @@
+"""AssemblyAI: the sound is sent to a paid service on other people's computers and comes back with words and speakers.
+
+    upload ─ submit ─ ticket ─ poll … poll ─ result ─ deleted there
+
+A transcription that was submitted is never submitted again: its id is committed before it is polled, and a run that
+died between the two finds it again by the address of its upload, which no other transcription has. The key is read
+from ASSEMBLYAI_API_KEY.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ai_therapist.errors import (
+    ConfigError,
+    ItemError,
+    MissingExtra,
+    Postponed,
+    ServerBusy,
+    TransientError,
+)
+from ai_therapist.extraction.config import AssemblyAIConfig
+from ai_therapist.formats.passages import to_transcript
+from ai_therapist.formats.recogniser_json import assemblyai_passages
+from ai_therapist.formats.text import clean
+from ai_therapist.pipeline.limits import Clock, Limiter, Quota, SystemClock, call_in_turn, retry_after_s
+from ai_therapist.records import Transcript
+from ai_therapist.store.blobs import write_atomically
+
+if TYPE_CHECKING:
+    from assemblyai import Client
+
+KEY_VARIABLE = "ASSEMBLYAI_API_KEY"
+URL_VARIABLE = "ASSEMBLYAI_BASE_URL"
+
+TOOLS = ("assemblyai",)
+
+SCOPE = "assemblyai"
+
+_REGIONS = {"us": "https://api.assemblyai.com", "eu": "https://api.eu.assemblyai.com"}
+_REQUESTS_PER_MINUTE = 1000.0
+"""Far below the 20,000 in five minutes that the service allows."""
+
+_UPLOAD_TIMEOUT_S = 600.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 3.0, 15.0
+_SUBMISSIONS = 4
+_LISTED = 100
+"""Transcriptions, newest first, among which one that was submitted and not noted is looked for."""
+
+T = TypeVar("T")
+
+
+class JobLost(ItemError):
+    """The service does not know a transcription any more that it was paid for."""
+
+
+def require_key() -> str:
+    """The key. Raises ConfigError without one, and MissingExtra without the vendor's package."""
+    if find_spec("assemblyai") is None:
+        raise MissingExtra("the transcriber assemblyai", "assemblyai", "cloud")
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise ConfigError(f"the transcriber assemblyai needs {KEY_VARIABLE} in the environment or in .env")
+    return key
+
+
+class AssemblyAI:
+    """The service as we use it. Every request waits for its turn, and is tried again where that may help.
+
+    Raises ConfigError where the service refuses the key, and Postponed where it stays out of reach.
+    """
+
+    def __init__(self, config: AssemblyAIConfig, clock: Clock | None = None) -> None:
+        from assemblyai import Client, Settings
+
+        url = os.environ.get(URL_VARIABLE) or _REGIONS[config.region]
+        settings = Settings(api_key=require_key(), base_url=url, http_timeout=_UPLOAD_TIMEOUT_S)
+        with _old_pydantic():
+            self._client: Client = Client(settings=settings)
+        self._config = config
+        self.clock = clock or SystemClock()
+        self._requests = Limiter(Quota(f"{SCOPE}/requests", _REQUESTS_PER_MINUTE, burst=20), clock=clock)
+        self.jobs = Limiter(Quota(f"{SCOPE}/jobs", _REQUESTS_PER_MINUTE, concurrent=config.jobs), clock=clock)
+        """Turns of whole transcriptions."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.http_client.close()
+        self._requests.close()
+        self.jobs.close()
+
+    def upload(self, path: Path) -> str:
+        """Send a file; returns the address under which the service alone can read it."""
+        from assemblyai import api
+
+        def send() -> str:
+            with path.open("rb") as file:
+                return _text(api.upload_file(self._client.http_client, file), "the address of the upload")
+
+        return self._call(send)
+
+    def submit(self, address: str) -> str:
+        """Begin a transcription, which is paid for; returns its id. Tried once: see `find`.
+
+        Raises TransientError where nobody can say whether it began.
+        """
+        from assemblyai import types
+        from assemblyai.prerecorded.v2 import api
+
+        config = self._config
+        request = types.TranscriptRequest(
+            audio_url=address,
+            speaker_labels=True,
+            speakers_expected=config.speakers or None,
+            language_code=None if config.language == "auto" else config.language,
+            language_detection=True if config.language == "auto" else None,
+            speech_models=list(config.models) or None,
+        )
+
+        def create() -> str:
+            return _text(api.create_transcript(self._client.http_client, request).id, "the id of the transcription")
+
+        with self._requests.turn() as turn:
+            try:
+                identity = self._translated(create)
+            except TransientError as error:
+                turn.failed(error, charged=True)
+                raise
+            turn.succeeded()
+        return identity
+
+    def find(self, address: str) -> str | None:
+        """Id of the transcription of an upload among the newest, or None where there is none."""
+        from assemblyai import types
+        from assemblyai.prerecorded.v2 import api
+
+        parameters = types.ListTranscriptParameters(limit=_LISTED)
+
+        def look() -> str | None:
+            listed = api.list_transcripts(self._client.http_client, parameters).transcripts
+            return next((one.id for one in listed if one.audio_url == address), None)
+
+        return self._call(look)
+
+    def result(self, identity: str) -> dict[str, object] | None:
+        """The finished transcript as the service gives it, or None while it is being made.
+
+        Raises JobLost where the service does not know it any more, and ItemError where it failed.
+        """
+        from assemblyai.prerecorded.v2 import api
+
+        def get() -> dict[str, object] | None:
+            status = api.get_transcript(self._client.http_client, identity).status.value
+            # The vendor's types drop what they do not know; the answer itself is kept.
+            response = self._client.last_response
+            value: dict[str, object] = {} if response is None else response.json()
+            if status == "error":
+                reason = clean(str(value.get("error") or "without a reason"))[:200]
+                raise ItemError(f"AssemblyAI could not transcribe it: {reason}")
+            return value if status == "completed" else None
+
+        return self._call(get)
+
+    def delete(self, identity: str) -> None:
+        """Delete a transcript at the service."""
+        from assemblyai.prerecorded.v2 import api
+
+        self._call(lambda: api.delete_transcript(self._client.http_client, identity))
+
+    def _call(self, request: Callable[[], T]) -> T:
+        return call_in_turn(self._requests, lambda _: self._translated(request))
+
+    def _translated(self, request: Callable[[], T]) -> T:
+        """What the request gives, with the vendor's errors as ours."""
+        import httpx
+        from assemblyai.types import AssemblyAIError
+        from pydantic import ValidationError
+
+        try:
+            with _old_pydantic():
+                return request()
+        except AssemblyAIError as error:
+            raise self._refusal(error.status_code or 0) from None
+        except httpx.HTTPError as error:
+            raise TransientError(f"AssemblyAI cannot be reached ({type(error).__name__})") from None
+        except (json.JSONDecodeError, ValidationError, KeyError, UnicodeDecodeError):
+            raise TransientError("AssemblyAI gave an answer that cannot be read") from None
+
+    def _refusal(self, status: int) -> Exception:
+        response = self._client.last_response
+        if status in {401, 403}:
+            return ConfigError(f"AssemblyAI refuses the key in {KEY_VARIABLE} (status {status})")
+        if status == 402:
+            return ConfigError("AssemblyAI wants to be paid first (status 402): look after the account")
+        if status in {404, 410}:
+            return JobLost(f"AssemblyAI does not know the transcription or the upload any more (status {status})")
+        if status == 429:
+            header = None if response is None else response.headers.get("retry-after")
+            return ServerBusy("AssemblyAI is asked too often", retry_after_s(header, time.time()))
+        if status >= 500:
+            return TransientError(f"AssemblyAI fails (status {status})")
+        return ItemError(f"AssemblyAI refuses the request (status {status})")
+
+
+@contextmanager
+def _old_pydantic() -> Iterator[None]:
+    """Keeps the vendor's use of pydantic's old names from being told to our users as warnings."""
+    from pydantic import PydanticDeprecatedSince20
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PydanticDeprecatedSince20)
+        yield
+
+
+def begin(service: AssemblyAI, sound: Path, notes: Notes) -> str:
+    """Id of the transcription of `sound`, submitted here unless an attempt before this one has done so.
+
+    Raises Postponed where the service stays out of reach; what was begun by then is found by the next run.
+    """
+    address = notes.read("upload")
+    if address is not None and notes.read("submitted") is not None:
+        found = service.find(address)
+        if found is not None:
+            return found
+    if address is None:
+        address = service.upload(sound)
+        notes.write("upload", address)
+    for attempt in range(_SUBMISSIONS):
+        notes.write("submitted", address)
+        try:
+            return service.submit(address)
+        except JobLost:
+            notes.write("upload", "")
+            raise TransientError("the upload has expired: it is sent again") from None
+        except TransientError as error:
+            problem = error
+        # Whether the service took it, only the service can say.
+        service.jobs.rest(attempt)
+        found = service.find(address)
+        if found is not None:
+            return found
+    raise Postponed(f"{SCOPE}: {_SUBMISSIONS} submissions failed, the last one with: {problem}: run it again later")
+
+
+class Notes:
+    """Small texts in the folder that an unfinished action keeps, each written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> str | None:
+        """A note, or None where there is none or an empty one."""
+        path = self._folder / name
+        return (path.read_text("utf-8") if path.exists() else "") or None
+
+    def write(self, name: str, text: str) -> None:
+        """Keep a note; an empty one takes it back."""
+        write_atomically(self._folder / name, text.encode())
+
+
+def wait_for(service: AssemblyAI, identity: str, patience_s: float) -> dict[str, object]:
+    """The finished transcript. Raises Postponed where it takes longer than `patience_s`, and what `result` raises."""
+    began = service.clock.now()
+    pause_s = _FIRST_WAIT_S
+    while (value := service.result(identity)) is None:
+        if service.clock.now() - began > patience_s:
+            raise Postponed(f"AssemblyAI still transcribes after {patience_s:g} s: run the same command again later")
+        service.clock.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
+    return value
+
+
+def transcript_of(value: dict[str, object], session: str) -> Transcript:
+    """The service's answer as a transcript. Raises InvalidRecord for one that is none."""
+    model = clean(str(value.get("speech_model_used") or value.get("speech_model") or "its default model"))
+    where = "AssemblyAI's answer"
+    if not value.get("text") and not value.get("utterances"):
+        return Transcript(session=session, transcriber=f"assemblyai: {model}", utterances=())
+    return to_transcript(assemblyai_passages(value, where), session, f"assemblyai: {model}", where)
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 500:
+        raise TransientError(f"AssemblyAI gave an answer without {what}")
+    return value
