@@ -48,8 +48,8 @@ def test_recordings_with_and_without_a_transcript(tmp_path: Path) -> None:
     run = extract(workspace, CONFIG, folder, InlineExecutor(workspace.store))
     fates = {item.name: (item.status, item.reason or "") for item in run.items}
     assert fates["good"] == (Status.DONE, "")
-    assert fates["bare.mp4"][0] is Status.SKIPPED and "has no transcript beside it" in fates["bare.mp4"][1]
-    assert fates["two.mp4"][0] is Status.SKIPPED and "two.srt and two.vtt" in fates["two.mp4"][1]
+    assert fates["bare"][0] is Status.SKIPPED and "has no transcript beside it" in fates["bare"][1]
+    assert fates["two"][0] is Status.SKIPPED and "two.srt and two.vtt" in fates["two"][1]
     assert fates["broken"][0] is Status.QUARANTINED and "times should stand here" in fates["broken"][1]
     done = next(item for item in run.items if item.name == "good")
     session = decode(Session, workspace.store.read(done.artefacts["session"]), "x")
