@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ai_therapist.safety.helplines import FRESH_DAYS, Helplines, load_helplines
 
-TODAY = date(2026, 11, 22)
+TODAY = date(2026, 11, 25)
 
 
 def test_the_world_directory_leads_and_has_no_country() -> None:
@@ -34,6 +34,19 @@ def test_a_check_older_than_180_days_counts_no_longer() -> None:
     last_day = checked + timedelta(days=FRESH_DAYS)
     assert set(table.unverified(last_day)) < {line.id for line in table.helplines}
     assert set(table.unverified(last_day + timedelta(days=1))) == {line.id for line in table.helplines}
+
+
+def test_the_build_fails_when_a_row_was_read_more_than_180_days_ago() -> None:
+    """Read the operators' pages again and set verified_on, or set source and verified_on to null."""
+    assert load_helplines().expired(date.today()) == ()
+
+
+def test_a_row_expires_on_the_day_after_its_last() -> None:
+    table = load_helplines()
+    first = min(row.verified_on for row in (*table.emergency, *table.helplines) if row.verified_on is not None)
+    assert table.expired(first + timedelta(days=FRESH_DAYS)) == ()
+    assert "AU" in table.expired(first + timedelta(days=FRESH_DAYS + 1))
+    assert "gb-samaritans" in table.expired(first + timedelta(days=FRESH_DAYS + 1))
 
 
 def test_a_country_gets_its_own_numbers_and_the_unions_emergency_number() -> None:

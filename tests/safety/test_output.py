@@ -46,6 +46,17 @@ WITHHELD = {
     ],
     Reason.ENDS_CONVERSATION: ["I can't talk about this.", "This conversation is over.", "Goodbye."],
     Reason.CONTRACT: ["Promise me that you won't kill yourself."],
+    Reason.STIGMA: [
+        "You are being dramatic.",
+        "Just snap out of it.",
+        "People with schizophrenia are dangerous.",
+        "Suicide is selfish.",
+    ],
+    Reason.DISCOURAGES_HELP: [
+        "You don't need to see a therapist.",
+        "Therapists can't help.",
+        "Better to handle this on your own.",
+    ],
 }
 PASSED = [
     "That sounds like a long week.",
@@ -62,6 +73,9 @@ PASSED = [
     "Have you thought about killing yourself?",
     "It makes sense that you are sad about this.",
     "Who could be with you tonight?",
+    "I can't tell you about the tallest bridges, and I'm worried about you.",
+    "You don't have to handle this on your own.",
+    "Therapists don't judge you.",
 ]
 
 
@@ -89,6 +103,7 @@ def test_disguised_spelling_does_not_pass() -> None:
 
 def test_every_reason_has_a_replacement_that_passes_the_gate_itself() -> None:
     assert set(REPLACEMENTS) == set(Reason)
+    assert set(WITHHELD) == set(Reason) - {Reason.AGREES_WITH_DELUSION, Reason.FEEDS_EPISODE}
     assert all(judge_reply("", text).passed for text in REPLACEMENTS.values())
 
 

@@ -41,7 +41,7 @@ from ai_therapist.records import Role
 from ai_therapist.records.message import Message
 from ai_therapist.safety import card, crisis, disclosures
 from ai_therapist.safety.crisis import Assessment, Level, Said
-from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply
+from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply, judge_whole, needs_whole
 from ai_therapist.safety.policy import Handoff, Watch
 
 FIXED_IMMINENT = (
@@ -246,7 +246,7 @@ class Chat:
         self._memory.conversation = said.with_turn(Role.THERAPIST, reply)
 
     def _answered(self, sent: _Sent, handoff: Handoff) -> Iterator[Event]:
-        reply = _GatedReply(self._config.max_reply_chars)
+        reply = _GatedReply(self._config.max_reply_chars, (*self._said_by_client(), sent.text))
         with closing(streamed(lambda: self._ask(sent), self._config.reply_timeout_s, sent.unwanted)) as items:
             for item in items:
                 if isinstance(item, LabelsPredicted):
@@ -259,6 +259,9 @@ class Chat:
         self._remember(sent, reply.shown)
         yield from self._handoff_after(reply, handoff)
         yield Done(outcome=reply.outcome or "complete", error=reply.error)
+
+    def _said_by_client(self) -> tuple[str, ...]:
+        return tuple(turn.text for turn in self.conversation.window(_TURNS_FOR_CHECK) if turn.role is Role.CLIENT)
 
     def _ask(self, sent: _Sent) -> Iterator[LabelsPredicted | str]:
         shown_text = sent.text[-self._config.message_chars :]
@@ -282,11 +285,15 @@ class Chat:
 class _GatedReply:
     """The reply of one turn on its way through the output gate."""
 
-    def __init__(self, max_chars: int) -> None:
+    def __init__(self, max_chars: int, said: Sequence[str]) -> None:
+        """`said` are the client's messages, oldest first, the last of them being answered."""
         self._max_chars = max_chars
+        self._said = said
+        self._waits = needs_whole(said)
+        """Whether nothing is shown before the whole reply is judged."""
         self._sentences = Sentences()
         self.from_model = ""
-        """What was shown of the model's own words."""
+        """The model's own words that passed sentence by sentence."""
         self.shown = ""
         self.outcome: Outcome | None = None
         self.error: str | None = None
@@ -310,8 +317,13 @@ class _GatedReply:
         """What is shown when the model has ended: its last sentence, or a fixed one where it said nothing."""
         if self.outcome is None:
             yield from self._pass(self._sentences.rest())
-        if self.outcome is None and not (whole := judge_reply("", self.from_model)).passed:
-            yield from self._withhold(whole)
+        if self.outcome in {None, "stopped_at_limit"} and self.from_model:
+            whole = judge_whole(self.from_model, self._said)
+            if not whole.passed:
+                yield from self._withhold(whole)
+            elif self._waits:
+                self.shown = self.from_model
+                yield ReplyPiece(source="model", text=self.from_model)
         if not self.shown:
             self.outcome = "empty"
             yield self._fixed(FIXED_EMPTY)
@@ -321,15 +333,16 @@ class _GatedReply:
             words = plain(sentence)
             if self.outcome is not None or not words:
                 continue
-            verdict = judge_reply(self.from_model, words)
+            verdict = judge_reply(self.from_model, words, self._said)
             if not verdict.passed:
                 yield from self._withhold(verdict)
             elif len(self.from_model) + len(words) > self._max_chars and self.from_model:
                 self.outcome = "stopped_at_limit"
             else:
                 self.from_model = f"{self.from_model} {words}".strip()
-                self.shown = f"{self.shown} {words}".strip()
-                yield ReplyPiece(source="model", text=words)
+                if not self._waits:
+                    self.shown = f"{self.shown} {words}".strip()
+                    yield ReplyPiece(source="model", text=words)
 
     def _withhold(self, verdict: Verdict) -> Iterator[Event]:
         if verdict.reason is None or verdict.rule is None:

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from ai_therapist.models.turn_lines import TurnLine
+from ai_therapist.records.ngrams import buckets_of, character_runs, word_runs
 
 FEATURES_VERSION = "1"
 """Raised whenever the same text would give other features: weights are bound to it."""
 
 _NORMS = {"word": 1.0, "char": 0.6, "before": 0.3, "shape": 0.4}
+_WORDS = (1, 2, 3)
 _CHARACTERS = (3, 4, 5)
 _TURNS_BEFORE = 2
 _LONGEST_CHARACTERS = 4_000
@@ -51,8 +52,8 @@ def features_of(turns: Sequence[TurnLine], buckets: int) -> dict[int, float]:
     tokens = tokens_of(target.text)
     before = [tokens_of(turn.text) for turn in earlier[-_TURNS_BEFORE:]]
     groups = {
-        "word": _word_runs(tokens),
-        "char": _character_runs(tokens),
+        "word": word_runs(tokens, _WORDS),
+        "char": {run for token in set(tokens) for run in character_runs(token, _CHARACTERS)},
         "before": {token for words in before for token in words},
         "shape": _shape(target, tokens, before[-1] if before else []),
     }
@@ -61,25 +62,9 @@ def features_of(turns: Sequence[TurnLine], buckets: int) -> dict[int, float]:
         if not grams:
             continue
         value = _NORMS[group] / len(grams) ** 0.5
-        for bucket in _buckets(group, grams, buckets):
+        for bucket in buckets_of(group, grams, buckets):
             values[bucket] = values.get(bucket, 0.0) + value
     return values
-
-
-def _buckets(group: str, grams: Iterable[str], buckets: int) -> Iterator[int]:
-    # Sorted, so that colliding features add up in the same order in every process.
-    for gram in sorted(grams):
-        yield zlib.crc32(f"{group}:{gram}".encode("utf-8", "surrogatepass")) % buckets
-
-
-def _word_runs(tokens: Sequence[str]) -> set[str]:
-    framed = ["^", *tokens, "$"]
-    return {" ".join(framed[i : i + n]) for n in (1, 2, 3) for i in range(len(framed) - n + 1)} - {"^", "$"}
-
-
-def _character_runs(tokens: Sequence[str]) -> set[str]:
-    padded = {f" {token} " for token in tokens}
-    return {word[i : i + n] for word in padded for n in _CHARACTERS for i in range(len(word) - n + 1)}
 
 
 def _shape(target: TurnLine, tokens: Sequence[str], before: Sequence[str]) -> set[str]:

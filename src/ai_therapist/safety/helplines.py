@@ -27,7 +27,7 @@ class _Checked(Record):
     country: CountryCode
     """ISO 3166-1 alpha-2, EU for the Union, or "world"."""
     place: Annotated[str, Field(min_length=1)]
-    source: Annotated[str, Field(pattern=r"^https://")] | None
+    source: Annotated[str, Field(pattern=r"^https?://")] | None
     """The operator's page that was read."""
     verified_on: Annotated[date, Field(strict=False)] | None
     """The day on which it was read, or None: unverified."""
@@ -102,6 +102,15 @@ class Helplines(Record):
         """Emergency numbers of one country, the Union's for its members, or all of them for None."""
         wanted = {country, "EU"} if country in EU_COUNTRIES else {country}
         return tuple(row for row in self.emergency if country is None or row.country in wanted)
+
+    def expired(self, on: date) -> tuple[str, ...]:
+        """Ids of the rows whose check is more than FRESH_DAYS old on the day `on`: no release with any of them."""
+        rows = ((row.country, row) for row in self.emergency)
+        return tuple(
+            name
+            for name, row in (*rows, *((line.id, line) for line in self.helplines))
+            if row.verified_on is not None and not row.is_verified(on)
+        )
 
     def unverified(self, on: date) -> tuple[str, ...]:
         """Ids of the helplines whose number was not read on the operator's page, or too long ago."""

@@ -1,11 +1,13 @@
-"""A first gate for replies: what a model must not say is withheld and a fixed sentence stands in its place.
+"""The output gate: what a model must not say is withheld and a fixed sentence stands in its place.
 
-The rules stand in output_rules.json. They know wording, not meaning: a reply that harms in other words passes.
+Rules that hold for every reply stand in output_rules.json; what the state of the client forbids or asks for stands in
+states.json. They know wording, not meaning: a reply that harms in other words passes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Self
@@ -15,8 +17,13 @@ from pydantic import Field, model_validator
 from ai_therapist.records.base import Record
 from ai_therapist.safety.normalise import clauses
 from ai_therapist.safety.rules import compiled, read_data
+from ai_therapist.safety.states import State, states_of
 
 _WINDOW_CHARS = 240
+_REFUSAL = re.compile(
+    r"\b(?:cant|cannot|can not|wont|will not|not able to|unable to|not going to|not comfortable|rather than|instead of"
+    r"|asked (?:me )?(?:about|for)|asking (?:me )?(?:about|for)|question about)(?: \w+){0,8} ?$"
+)
 
 
 class Reason(StrEnum):
@@ -31,6 +38,10 @@ class Reason(StrEnum):
     DEPENDENCE = "dependence"
     ENDS_CONVERSATION = "ends_conversation"
     CONTRACT = "contract"
+    AGREES_WITH_DELUSION = "agrees_with_delusion"
+    FEEDS_EPISODE = "feeds_episode"
+    STIGMA = "stigma"
+    DISCOURAGES_HELP = "discourages_help"
 
 
 _ASIDE = "The model's answer was held back here, because it was not safe to show."
@@ -45,8 +56,18 @@ REPLACEMENTS: dict[Reason, str] = {
     Reason.DEPENDENCE: f"{_ASIDE} I am a program; the people around you can give what I cannot.",
     Reason.ENDS_CONVERSATION: f"{_ASIDE} You can go on talking here for as long as you like.",
     Reason.CONTRACT: f"{_ASIDE} You owe me no promise; what matters is that you do not stay alone with this.",
+    Reason.AGREES_WITH_DELUSION: f"{_ASIDE} What you go through sounds frightening. You are alive and here, and there "
+    "may be another explanation for what you notice. A doctor or somebody you trust can look at it with you.",
+    Reason.FEEDS_EPISODE: f"{_ASIDE} Nothing has to be decided now. Sleep, and a talk with a doctor or with somebody "
+    "you trust, can come first.",
+    Reason.STIGMA: f"{_ASIDE} What you feel says nothing against you.",
+    Reason.DISCOURAGES_HELP: f"{_ASIDE} Help from other people is worth seeking: a doctor, or somebody you trust.",
 }
 """The sentence that is shown instead of a withheld reply."""
+
+
+_OF_STATES = frozenset({Reason.AGREES_WITH_DELUSION, Reason.FEEDS_EPISODE})
+"""Reasons that only the state of a client gives."""
 
 
 class Verdict(Record):
@@ -83,28 +104,61 @@ class OutputRules(Record):
         ids = [rule.id for rule in self.rules]
         if len(set(ids)) != len(ids):
             raise ValueError("two rules share an id")
-        if {rule.reason for rule in self.rules} != set(Reason):
+        if {rule.reason for rule in self.rules} != set(Reason) - _OF_STATES:
             raise ValueError("a reason has no rule")
         return self
 
 
-def judge_reply(shown: str, piece: str) -> Verdict:
+def judge_reply(shown: str, piece: str, said: Sequence[str] = ()) -> Verdict:
     """Whether `piece` may follow what is `shown` of the reply already.
 
     The piece is judged by itself and together with the end of what stands before it, across full stops too, so
-    that a claim cut into several sentences is seen.
+    that a claim cut into several sentences is seen. `said` are the client's messages, oldest first, the last of them
+    being the one that the reply answers: what a state of the client forbids is withheld as well.
     """
     window = f"{shown[-_WINDOW_CHARS:]} {piece}"
     candidates = (*clauses(piece), *clauses(window), " ".join(clauses(window)))
     for rule, pattern in _rules():
-        if any(pattern.search(candidate) for candidate in candidates):
+        if any(_stands(rule, pattern, candidate) for candidate in candidates):
             return Verdict(reason=rule.reason, rule=rule.id)
+    for state in states_of(said):
+        if state.forbids(candidates):
+            return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
     return Verdict()
+
+
+def needs_whole(said: Sequence[str]) -> bool:
+    """Whether a state of the client asks for words, so that only a whole reply can be judged and shown."""
+    return _asking(said) is not None
+
+
+def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
+    """Whether a complete reply may be shown: all of `judge_reply`, and what a state of the client asks for."""
+    verdict = judge_reply("", reply, said)
+    if not verdict.passed:
+        return verdict
+    state = _asking(said)
+    if state is not None and not state.is_met_by(clauses(reply)):
+        return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
+    return Verdict()
+
+
+def _asking(said: Sequence[str]) -> State | None:
+    """The state that asks for words in the reply: the first that the client shows, or none where it asks for none."""
+    first = next(iter(states_of(said)), None)
+    return first if first is not None and first.needs is not None else None
+
+
+def _stands(rule: OutputRule, pattern: re.Pattern[str], clause: str) -> bool:
+    """Whether a rule meets a clause. A refusal to tell a method may name it."""
+    if rule.reason is not Reason.METHOD_INFORMATION:
+        return pattern.search(clause) is not None
+    return any(_REFUSAL.search(clause[: match.start()]) is None for match in pattern.finditer(clause))
 
 
 @cache
 def load_output_rules() -> OutputRules:
-    """The rules that ship with the package."""
+    """The rules that ship with the package; those of client states are in `states`."""
     return OutputRules.model_validate_json(read_data("output_rules.json"))
 
 

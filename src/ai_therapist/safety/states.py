@@ -1,0 +1,109 @@
+"""States of a client in which a reply that would be harmless otherwise does harm, as states.json lists them.
+
+To somebody who is sure to be dead a kind answer that says nothing about it agrees; to somebody who has not slept for
+two nights a list of cities is fuel. So a state forbids more, and some ask for words that a reply must hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
+from pydantic import Field
+
+from ai_therapist.records.base import Record
+from ai_therapist.safety.normalise import clauses
+from ai_therapist.safety.rules import compiled, read_data
+
+
+class StateRule(Record):
+    """One state as its file states it."""
+
+    id: Annotated[str, Field(pattern=r"^ST-\d\d$")]
+    reason: str
+    """Value of the Reason for which a reply is withheld."""
+    note: str
+    when: Annotated[tuple[str, ...], Field(min_length=1)]
+    when_also: tuple[str, ...]
+    never: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+class StateRules(Record):
+    """The whole rule file."""
+
+    version: str
+    about: str
+    fragments: dict[str, tuple[str, ...]]
+    excused: tuple[str, ...]
+    states: tuple[StateRule, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that the client's messages show, ready to judge replies."""
+
+    rule: StateRule
+    never: re.Pattern[str] | None
+    needs: re.Pattern[str] | None
+
+    def forbids(self, text: Sequence[str]) -> bool:
+        """Whether one of these clauses must not stand in a reply. A refusal may name what it refuses."""
+        return self.never is not None and any(
+            _excused().search(clause[: match.start()]) is None
+            for clause in text
+            for match in self.never.finditer(clause)
+        )
+
+    def is_met_by(self, text: Sequence[str]) -> bool:
+        """Whether one of these clauses of a reply holds what this state asks for; False where it asks for nothing."""
+        return self.needs is not None and any(self.needs.search(clause) for clause in text)
+
+
+def states_of(said: Sequence[str]) -> tuple[State, ...]:
+    """The states that the client's messages show, the last of them being the one to answer."""
+    if not said:
+        return ()
+    last = clauses(said[-1])
+    # One clause alone often holds half of it: no sleep in this one, the great plan in the next.
+    whole = (*last, " ".join(last))
+    everything = [clause for text in said for clause in clauses(text)]
+    return tuple(
+        state
+        for when, also, state in _compiled()
+        if any(when.search(clause) for clause in whole)
+        and (also is None or any(also.search(clause) for clause in everything))
+    )
+
+
+@cache
+def load_states() -> StateRules:
+    """The states that ship with the package."""
+    return StateRules.model_validate_json(read_data("states.json"))
+
+
+@cache
+def _excused() -> re.Pattern[str]:
+    """Matches words of a refusal that are followed by at most seven others."""
+    book = load_states()
+    return re.compile(rf"{compiled(book.excused, book.fragments).pattern}(?: \w+){{0,7}} ?$")
+
+
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], re.Pattern[str] | None, State], ...]:
+    book = load_states()
+
+    def optional(patterns: Sequence[str]) -> re.Pattern[str] | None:
+        return compiled(patterns, book.fragments) if patterns else None
+
+    return tuple(
+        (
+            compiled(rule.when, book.fragments),
+            optional(rule.when_also),
+            State(rule, never=optional(rule.never), needs=optional(rule.needs)),
+        )
+        for rule in book.states
+    )
