@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare two systems on the same items, with intervals and p-values.",
     "suite": "Run a published test set on files of yours, beside its published rows.",
     "judge": "Let a model rate the stored replies by a versioned rubric.",
-    "agreement": "Measure how far a judge's ratings agree with those of people.",
+    "agreement": "Measure how far people, models and judges agree.",
     "chat": "Talk to a model inside the safety shell.",
     "predict": "Let a model answer a file of conversations or clips, one line each.",
     "serve": "Serve a model inside the safety shell to OpenAI's clients.",
