@@ -30,10 +30,10 @@ def stages(config: FinetuningConfig) -> tuple[Stage, ...]:
     """Base, features, training. Each is kept: another learning rate encodes no clip again."""
     libraries = ("torch", "transformers")
     return (
-        Stage("finetuning.base", 1, make_base, (), ("base",), config.base, libraries),
+        Stage("finetuning.base", 2, make_base, (), ("base",), config.base, libraries, timeout_s=_DAY_S),
         Stage(
             "finetuning.features",
-            1,
+            2,
             encode_clips,
             ("base", "clip_digests"),
             ("features",),
@@ -43,13 +43,13 @@ def stages(config: FinetuningConfig) -> tuple[Stage, ...]:
         ),
         Stage(
             "finetuning.train",
-            1,
+            2,
             tune,
             ("base", "features", "examples"),
             ("model", "curve", "training"),
             config,
             (*libraries, "peft", "tokenizers"),
-            timeout_s=_DAY_S,
+            timeout_s=30 * _DAY_S,
         ),
     )
 
@@ -68,7 +68,8 @@ def finetune(
     examples = read_training_examples(workspace)
     if not any(example.split is Split.TRAIN for example in examples):
         raise MissingInput(f"{workspace.root}: the dataset has no example in split 'train'")
-    digests = sorted({e.clip_sha256 for e in examples if e.clip_sha256 is not None and e.split is not Split.TEST})
+    shown = [example for example in examples if example.split is not Split.TEST] if config.base.sees_clips else []
+    digests = sorted({example.clip_sha256 for example in shown if example.clip_sha256 is not None})
     artefacts = {
         "examples": dataset_item(workspace).artefacts["examples"],
         "clip_digests": workspace.store.put_bytes(canonical_json(digests)),
@@ -80,32 +81,33 @@ def finetune(
 
 
 def make_base(job: Job) -> None:
-    """Stage: the randomly initialised base as transformers saves it."""
-    from ai_therapist.finetuning.base import random_base
+    """Stage: the folder of the base, random weights as transformers saves them or a reference to published ones."""
+    from ai_therapist.finetuning.base import save_base
     from ai_therapist.models.local import silence_progress_bars
 
     silence_progress_bars()
     folder = job.scratch / "base"
-    random_base(cast(BaseConfig, job.config)).save_pretrained(folder)
+    save_base(cast(BaseConfig, job.config), folder)
     job.give_tree("base", folder)
 
 
 def encode_clips(job: Job) -> None:
-    """Stage: the features of every clip, each encoded once."""
+    """Stage: the features of every clip, each encoded once; none for a base that sees no clips."""
     from ai_therapist.finetuning.features import ClipEncoder, ClipFeatures, save_features
     from ai_therapist.finetuning.reproducible import one_thread
+    from ai_therapist.models.base import open_base
     from ai_therapist.models.clip_input import read_clip
-    from ai_therapist.models.local import load_videollama2
 
     job.checkout("base", job.scratch / "base")
-    model = load_videollama2(job.scratch / "base")
-    encoder = ClipEncoder(model)
     digests: list[str] = json.loads(job.read("clip_digests"))
     features: list[tuple[str, ClipFeatures]] = []
-    with one_thread():
-        for done, digest in enumerate(digests, start=1):
-            features.append((digest, encoder.encode(read_clip(job.blob(digest), model.config.num_frames))))
-            job.progress(done, len(digests), "clips seen and heard")
+    if digests:
+        model = open_base(job.scratch / "base").model
+        encoder = ClipEncoder(model)
+        with one_thread():
+            for done, digest in enumerate(digests, start=1):
+                features.append((digest, encoder.encode(read_clip(job.blob(digest), model.config.num_frames))))
+                job.progress(done, len(digests), "clips seen and heard")
     save_features(features, job.scratch / "features")
     job.give("features", job.scratch / "features")
     job.count(clips=len(digests))
@@ -113,6 +115,7 @@ def encode_clips(job: Job) -> None:
 
 def tune(job: Job) -> None:
     """Stage: the tuned model, its loss curve and the account of the training."""
+    from ai_therapist.finetuning.curve import Point
     from ai_therapist.finetuning.features import load_features
     from ai_therapist.finetuning.reproducible import one_thread
     from ai_therapist.finetuning.saved_model import save_tuned
@@ -123,9 +126,13 @@ def tune(job: Job) -> None:
     config = cast(FinetuningConfig, job.config)
     examples = job.record_list(Example, "examples")
     features = load_features(job.path("features"))
+
+    def seen(point: Point, steps: int, seconds: float) -> None:
+        job.progress(point.step, steps, f"loss {point.loss:.3f}, {point.tokens / seconds:.0f} tokens/s")
+
     with one_thread():
-        tuned = tune_on(examples, features, base, config, job.work, job.progress)
-    save_tuned(folder, base, tuned.model, tuned.tokenizer, config)
+        tuned = tune_on(examples, features, base, config, job.work, seen)
+    save_tuned(folder, base, tuned.model, tuned.processor, config)
     job.give_tree("model", folder)
     job.give("curve", canonical_json(tuned.curve))
     job.give("training", canonical_json(tuned.account))
