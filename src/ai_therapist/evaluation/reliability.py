@@ -18,6 +18,7 @@ from ai_therapist.evaluation.nominal import (
 from ai_therapist.records.base import Record
 
 _PERSON = "person:"
+_PANEL = "panel of "
 
 CONSENSUS = "people who agree"
 """The label that more than half of the people gave an item; none where they are split or fewer than two labelled."""
@@ -36,7 +37,7 @@ class TaskReliability(Record):
     with_people: tuple[PairAgreement, ...]
     """Each model with each person, and with the label that most people gave."""
     between_models: tuple[PairAgreement, ...]
-    """Models among each other: agreeing is not being right."""
+    """Models among each other, without panels, which follow their members. Agreeing is not being right."""
 
 
 class Reliability(Record):
@@ -64,6 +65,7 @@ def _of_task(task: str, rated: Sequence[Rated], resampling: Resampling, *, all_a
     if all_are_people and not people:
         people = raters
     models = tuple(rater for rater in raters if rater not in people)
+    single = [model for model in models if not model.startswith(_PANEL)]
     judged = [each.model_copy(update={"labels": _with_consensus(each, people)}) for each in rated]
     beside = [(model, other) for model in models for other in (*people, *((CONSENSUS,) if len(people) > 1 else ()))]
     return TaskReliability(
@@ -73,7 +75,7 @@ def _of_task(task: str, rated: Sequence[Rated], resampling: Resampling, *, all_a
         between_people=tuple(agree_in_pair(rated, one, other, resampling) for one, other in pairs_of(people)),
         models=tuple(agree_in_group(rated, (*people, model), resampling) for model in models),
         with_people=tuple(agree_in_pair(judged, one, other, resampling) for one, other in beside),
-        between_models=tuple(agree_in_pair(rated, one, other, resampling) for one, other in pairs_of(models)),
+        between_models=tuple(agree_in_pair(rated, one, other, resampling) for one, other in pairs_of(single)),
     )
 
 
