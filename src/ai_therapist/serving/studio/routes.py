@@ -80,6 +80,8 @@ class StudioOptions:
     """Name of the model that answers."""
     is_toy: bool = False
     """Whether that model is a toy."""
+    sends_away: bool = False
+    """Whether that model runs on another computer."""
     country: str | None = None
     """ISO 3166-1 code of the country whose helplines come first."""
 
@@ -168,6 +170,7 @@ def _add_page(router: APIRouter, key: Key, options: StudioOptions) -> None:
             "start": options.start,
             "chat": options.chat,
             "model": options.model,
+            "sends_away": options.sends_away,
             "opening": opening(options.model, options.is_toy),
         }
 

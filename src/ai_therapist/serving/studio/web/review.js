@@ -76,6 +76,9 @@ class Desk {
     this.question = found;
     this.played = false;
     this.draw(this.asked(found));
+    // The turns that came last matter most.
+    const before = this.main.querySelector('.before');
+    before.scrollTop = before.scrollHeight;
     say(`${found.task} of the ${found.role}, question ${this.place + 1} of ${this.queue.length}`);
     return undefined;
   }
@@ -113,7 +116,7 @@ class Desk {
     return h('div', { class: 'question' },
       h('section', { class: 'seen', 'aria-label': 'The turn' },
         this.recording(question),
-        h('ol', { class: 'before', 'aria-label': 'Turns before' }, question.before.map((turn) => h('li', { class: turn.role }, h('i', { class: `role ${turn.role}` }, turn.role), ' ', turn.text))),
+        h('ol', { class: 'before', 'aria-label': 'Turns before', tabindex: question.before.length ? '0' : null }, question.before.map((turn) => h('li', { class: turn.role }, h('i', { class: `role ${turn.role}` }, turn.role), ' ', turn.text))),
         h('blockquote', { class: `turn ${question.role}`, id: 'turn', tabindex: '-1' }, h('i', { class: `role ${question.role}` }, question.role),
           h('span', { class: 'note' }, ` ${plain(question.name)}, ${clock(question.start)}`), h('p', {}, question.text))),
       h('section', { class: 'panel answers', 'aria-labelledby': 'ask' },
