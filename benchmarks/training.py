@@ -299,7 +299,7 @@ def against_trl(number: int, rounds: int) -> dict[str, float]:
         [
             {
                 "input_ids": [*tree.trunk, *tree.branches[0].ids],
-                "completion_mask": [0] * (tree.tokens - tree.learned) + [1] * tree.learned,
+                "labels": [-100] * (tree.tokens - tree.learned) + list(tree.branches[0].ids[-tree.learned :]),
             }
             for tree in rows
         ]
@@ -322,7 +322,6 @@ def against_trl(number: int, rounds: int) -> dict[str, float]:
                         num_train_epochs=1,
                         learning_rate=2e-4,
                         max_length=None,
-                        completion_only_loss=True,
                         train_sampling_strategy="group_by_length",
                         dataset_kwargs={"skip_prepare_dataset": True},
                         save_strategy="no",
@@ -363,12 +362,17 @@ def main() -> None:
     warnings.simplefilter("ignore")
     number, rounds = (2, 1) if quick else (8, 2)
     figures: dict[str, object] = {"conversations": number, "targets": number * PAIRS, "rounds": rounds}
-    for clip_tokens in (32, 96):
-        figures |= throughput(clip_tokens, number, rounds)
-    figures |= head_memory()
-    figures |= video_epochs(1 if quick else 2)
-    if not quick:
-        figures |= against_trl(4, rounds)
+    parts: list[Callable[[], dict[str, float]]] = [
+        lambda: throughput(32, number, rounds),
+        lambda: throughput(96, number, rounds),
+        head_memory,
+        lambda: video_epochs(1 if quick else 2),
+        *([] if quick else [lambda: against_trl(4, rounds)]),
+    ]
+    for part in parts:
+        found = part()
+        print(found, flush=True)
+        figures |= found
     bars = {
         "ratio_32": 3.0,
         "ratio_96": 2.5,

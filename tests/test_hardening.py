@@ -32,6 +32,7 @@ WRITERS = {
     "evaluation/predictions.py": "answers so far, into the folder that an unfinished action keeps",
     "extraction/clips.py": "clips in the private folder of a stage",
     "finetuning/saved_model.py": "models, into the private folder of a stage",
+    "finetuning/run.py": "parts of an earlier model, into a private folder on the way to the store",
     "finetuning/base.py": "a random base, into the private folder of a stage",
     "finetuning/trainer.py": "how far a stopped run was, beside its checkpoints",
     "finetuning/features.py": "features, into the private folder of a stage",

@@ -66,8 +66,8 @@ class Arc:
             ),
         )
 
-    def finetune(self) -> RunRecord:
-        """Training examples to a tuned model; in this process, so that progress is seen."""
+    def finetune(self, start: str | None = None) -> RunRecord:
+        """Training examples to a tuned model, from `start` on; in this process, so that progress is seen."""
         from ai_therapist.finetuning.run import finetune
         from ai_therapist.pipeline.executors import InlineExecutor
 
@@ -78,6 +78,7 @@ class Arc:
                 self._settings.finetuning,
                 InlineExecutor(self.workspace.store, watch.progress),
                 watch,
+                start,
             ),
         )
 

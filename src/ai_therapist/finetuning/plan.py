@@ -93,14 +93,18 @@ def pass_flops(shape: Shape, trees: Sequence[Tree]) -> tuple[float, float]:
     """Operations of forward and backward pass over `trees`, and those of recomputing the layers once."""
     tokens = sum(tree.tokens for tree in trees)
     learned = sum(tree.learned for tree in trees)
-    layers = 2.0 * tokens * shape.layer_weights + 4.0 * shape.layers * shape.width * sum(map(_pairs, trees))
+    layers = 2.0 * tokens * shape.layer_weights
     adapters = 2.0 * tokens * shape.trained_in_layers
-    head = 2.0 * learned * shape.vocabulary * shape.width
     # The head's logits are computed again for the backward pass, which then needs a product per gradient.
-    heads = head * (4 if shape.trained_head else 3)
-    # Gradients by the scores and by the values of attention: the backward pass of its products is twice the forward.
-    attention = 4.0 * shape.layers * shape.width * sum(map(_pairs, trees))
-    return 2 * layers + attention + 3 * adapters + heads, layers + adapters
+    head = 2.0 * learned * shape.vocabulary * shape.width * (4 if shape.trained_head else 3)
+    attention = attention_flops(shape, trees)
+    # Both products of attention have two gradients, a frozen layer has one.
+    return 2 * layers + 3 * adapters + head + 3 * attention, layers + adapters + attention
+
+
+def attention_flops(shape: Shape, trees: Sequence[Tree]) -> float:
+    """Operations of the forward pass of attention: two products over every pair of which one token sees the other."""
+    return 4.0 * shape.layers * shape.width * sum(map(_pairs, trees))
 
 
 def make_plan(loss: ForestLoss, trees: Sequence[Tree], config: FinetuningConfig) -> Plan:

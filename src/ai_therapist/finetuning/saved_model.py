@@ -32,8 +32,15 @@ def config_sha256(config: FinetuningConfig) -> str:
     return hashlib.sha256(canonical_json(config.model_dump(mode="json"))).hexdigest()
 
 
-def save_tuned(folder: Path, base: Path, model: PeftModel, processor: Any, config: FinetuningConfig) -> None:
-    """Write the tuned model below `folder`."""
+def save_tuned(
+    folder: Path,
+    base: Path,
+    model: PeftModel,
+    processor: Any,
+    config: FinetuningConfig,
+    lineage: tuple[str, ...] = (),
+) -> None:
+    """Write the tuned model below `folder`; `lineage` names the models that it goes on from."""
     shutil.copytree(base, folder / BASE)
     for settings in model.peft_config.values():
         settings.base_model_name_or_path = BASE
@@ -50,6 +57,7 @@ def save_tuned(folder: Path, base: Path, model: PeftModel, processor: Any, confi
         name=f"{config.preset}-{kind if config.base.is_random else 'adapter'}@{digest[:12]}",
         config=config.model_dump(mode="json"),
         config_sha256=digest,
+        lineage=lineage,
     )
     write_atomically(folder / TunedFolder.FILE, encode(about))
 

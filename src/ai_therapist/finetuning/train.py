@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
+from transformers import AutoTokenizer
 
 from ai_therapist.dataset.render import instructions, plain, target_text
 from ai_therapist.dataset.trunk import gather_conversations
@@ -19,16 +20,18 @@ from ai_therapist.errors import ItemError
 from ai_therapist.finetuning.adapter import with_adapter
 from ai_therapist.finetuning.attention import plant
 from ai_therapist.finetuning.config import FinetuningConfig
-from ai_therapist.finetuning.curve import Point
+from ai_therapist.finetuning.curve import Point, Watched
 from ai_therapist.finetuning.features import ClipFeatures
 from ai_therapist.finetuning.loss import Attention, ForestLoss, LossOf
 from ai_therapist.finetuning.packing import pack, plan_passes
+from ai_therapist.finetuning.plan import pass_flops, peak_tflops_here, shape_of
 from ai_therapist.finetuning.tokenizer import train_tokenizer
 from ai_therapist.finetuning.trainer import ForestTrainer, Passes, StepSeen
 from ai_therapist.finetuning.tree import Encoded, Tree, encode_all
 from ai_therapist.models.base import open_base
 from ai_therapist.models.chat_text import ChatText
 from ai_therapist.models.local import silence_progress_bars
+from ai_therapist.models.tuned_folder import ADAPTER, PROCESSOR
 from ai_therapist.records import Example, Split
 
 _MEASURED_TREES = 64
@@ -68,13 +71,14 @@ def tune_on(
 ) -> Tuned:
     """Tune the base in the folder `base` on the examples of split train; those of split validation are only measured.
 
-    `start` is the folder of an adapter to go on from. `loss_first` and `loss_last` of the account are the mean loss
-    per learned token over the training examples (at most 64 trees of them), without training, before the first step
-    and after the last; `seconds` is the time of the attempt that finished. Raises ItemError where no example fits
-    into the token limit or the loss is no number.
+    `start` holds the adapter, and for a random base the tokenizer, of an earlier model to go on from. `loss_first` and
+    `loss_last` of the account are the mean loss per learned token over the training examples (at most 64 trees of
+    them), without training, before the first step and after the last; `seconds` is the time of the attempt that
+    finished. Raises ItemError where no example fits into the token limit or the loss is no number.
     """
     started_s = time.perf_counter()
-    ready = prepare(examples, features, base, config, start)
+    marks = {digest: clip.placeholders for digest, clip in features.items()}
+    ready = prepare(examples, marks, base, config, start)
     trees = ready.seen.trees
     if not trees:
         raise ItemError(f"finetuning: no example fits into {config.max_tokens} tokens; raise finetuning.max_tokens")
@@ -83,6 +87,9 @@ def tune_on(
     trainer = ForestTrainer(ready.loss, Passes(trees, passes), features, config, checkpoints, seen)
     if needs_recomputing(config, ready.loss, [trees[at] for at in max(passes, key=_tokens_of(trees)).trees], features):
         recompute(ready.loss)
+    if isinstance(seen, Watched):
+        seen.flops_per_token = pass_flops(shape_of(ready.loss), trees)[0] / sum(tree.tokens for tree in trees)
+        seen.peak_tflops = peak_tflops_here()
     first = _losses(ready, features, config)
     curve = trainer.run()
     last = _losses(ready, features, config)
@@ -111,30 +118,37 @@ def tune_on(
 
 def prepare(
     examples: Sequence[Example],
-    features: Mapping[str, ClipFeatures],
+    placeholders: Mapping[str, str],
     base: Path,
     config: FinetuningConfig,
     start: Path | None = None,
 ) -> Prepared:
-    """The base without its towers and with its adapter, and the encoded examples."""
+    """The base without its towers and with its adapter, and the encoded examples.
+
+    `placeholders` are the control tokens that stand for each clip. With `start` the adapter of an earlier model goes
+    on, and its tokenizer where the base has none of its own.
+    """
     silence_progress_bars()
     train = [example for example in examples if example.split is Split.TRAIN]
     validation = [example for example in examples if example.split is Split.VALIDATION]
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     opened = open_base(base, towers=False, four_bit=config.quantisation == "nf4", dtype=dtype)
-    processor = opened.processor or train_tokenizer(_reading_matter(train), config.base.vocabulary_size)
+    processor = opened.processor
+    if processor is None and start is not None:
+        processor = AutoTokenizer.from_pretrained(start / PROCESSOR)
+    elif processor is None:
+        processor = train_tokenizer(_reading_matter(train), config.base.vocabulary_size)
     chat = ChatText(getattr(processor, "tokenizer", processor))
-    model = with_adapter(opened.model, config, start)
+    model = with_adapter(opened.model, config, None if start is None else start / ADAPTER)
     loss = ForestLoss(
         model.get_base_model(), attention_of(config), config.loss_chunk, tower_features=config.train_connector
     )
-    marks = {digest: clip.placeholders for digest, clip in features.items()}
     return Prepared(
         model,
         loss,
         processor,
-        encode_examples(train, chat, marks, config),
-        encode_examples(validation, chat, marks, config),
+        encode_examples(train, chat, placeholders, config),
+        encode_examples(validation, chat, placeholders, config),
     )
 
 

@@ -46,3 +46,5 @@ class TunedFolder(Record):
     config: dict[str, object]
     """The resolved settings that it was tuned with."""
     config_sha256: Digest
+    lineage: tuple[str, ...] = ()
+    """Names of the models that it goes on from, the first one first."""
