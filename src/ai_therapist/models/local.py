@@ -109,6 +109,17 @@ class TunedModel:
             yield from self._written(messages, max_tokens, prefix)
 
     @torch.inference_mode()
+    def read_ahead(self, messages: Sequence[Message]) -> None:
+        """Read what a later prompt will begin with, words only; asked for it, the model need not read it again."""
+        if any(_media([message]) for message in messages) or self._has_control(messages):
+            return
+        ids = self._prompt_ids(messages, [], answer=False)
+        with self.few_threads():
+            shared = self._trunks.longest(ids)
+            if shared is None or shared.tokens < len(ids):
+                self._grown(ids, len(ids), [])
+
+    @torch.inference_mode()
     def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
         """Probability of each label as what comes after `prefix`, normalised over the labels.
 
@@ -164,7 +175,9 @@ class TunedModel:
         read = self._continued(self._prompt(messages).fork(), self._ids(fixed))
         written: list[int] = []
         sent = 0
-        for _ in range(max_tokens):
+        for place in range(max_tokens):
+            # Only here, so that nothing is read after the last token that is wanted.
+            read = self._continued(read, written[-1:]) if place else read
             logits = read.logits.clone()
             logits[self._control] = -torch.inf
             token = int(logits.argmax())
@@ -177,7 +190,6 @@ class TunedModel:
             if not text.endswith("\ufffd") and len(text) > max(sent, start):
                 yield text[max(sent, start) :]
                 sent = len(text)
-            read = self._continued(read, [token])
 
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""
@@ -206,14 +218,18 @@ class TunedModel:
         for message in messages:
             if not message.modalities <= self.accepts:
                 raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
-        if any(token in message.text for message in messages for token in self._tokenizer.all_special_tokens):
+        if self._has_control(messages):
             return self._read_anew(messages)
         seen = [self._look_at(part) for part in _media(messages)]
         ids = self._prompt_ids(messages, seen)
         trunk = [] if len(messages) < 2 or _media(messages[:-1]) else self._prompt_ids(messages[:-1], [], answer=False)
-        if not trunk or ids[: len(trunk)] != trunk:
-            return self._run(ids, None, seen)
-        return self._run(ids[len(trunk) :], self._trunk(trunk), seen)
+        if ids[: len(trunk)] != trunk:
+            trunk = []
+        return self._grown(ids, len(trunk), seen)
+
+    def _has_control(self, messages: Sequence[Message]) -> bool:
+        """Whether the words spell a control token, which the tokenizer would take for one."""
+        return any(token in message.text for message in messages for token in self._tokenizer.all_special_tokens)
 
     def _read_anew(self, messages: Sequence[Message]) -> _Read:
         """The slow way, for words that look like control tokens and must not become them."""
@@ -235,19 +251,27 @@ class TunedModel:
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
 
-    def _trunk(self, ids: list[int]) -> Any:
-        """Keys and values of a trunk: those of its longest beginning that was read before, and of the rest of it."""
-        shared = self._trunks.longest(ids)
-        cache, start = None, 0
-        if shared is not None and (shared.tokens == shared.of or not _slides(shared.state)):
-            cache, start = _fork(shared.state), shared.tokens
-            if start < shared.of:
-                cache.crop(start - shared.of)
-        if start < len(ids):
-            cache = self._run(ids[start:], cache, []).cache
-            size = sum(each.numel() * each.element_size() for one in cache.layers for each in (one.keys, one.values))
-            self._trunks.keep(ids, _fork(cache), size)
-        return cache
+    def _grown(self, ids: Sequence[int], trunk: int, seen: Sequence[_Seen]) -> _Read:
+        """The model after `ids`, whose first `trunk` ones are kept: only what was not read before is read now."""
+        cache, start = self._begun(ids[:trunk])
+        read = self._run(ids[start:], cache, seen)
+        if start < trunk and not _slides(read.cache):
+            kept = _fork(read.cache)
+            if trunk < len(ids):
+                kept.crop(trunk - len(ids))
+            size = sum(each.numel() * each.element_size() for one in kept.layers for each in (one.keys, one.values))
+            self._trunks.keep(ids[:trunk], kept, size)
+        return read
+
+    def _begun(self, trunk: Sequence[int]) -> tuple[Any, int]:
+        """Keys and values of the longest beginning of a trunk that was read before, and its length."""
+        shared = self._trunks.longest(trunk)
+        if shared is None:
+            return None, 0
+        cache = _fork(shared.state)
+        if shared.tokens < shared.of:
+            cache.crop(shared.tokens - shared.of)
+        return cache, shared.tokens
 
     def _run(self, ids: Sequence[int], cache: Any, seen: Sequence[_Seen]) -> _Read:
         """The model after `ids`, with the features of what is seen at their placeholders."""
