@@ -26,6 +26,10 @@ _LARGEST_LIST_BYTES = 1 << 24
 """Longest blob that is searched for digests of others; lists and trees are far shorter, media far longer."""
 
 
+_LEARNED = {"model", "classifier"}
+"""Names under which stages keep what learned from sessions."""
+
+
 @dataclass(frozen=True)
 class Forgetting:
     """What forgetting a session takes away."""
@@ -92,7 +96,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         actions=len(trail.erased),
         blobs=len(gone),
         bytes=sum(workspace.store.path(digest).stat().st_size for digest in gone),
-        models=tuple(sorted({a.outputs["model"] for a in trail.erased.values() if "model" in a.outputs})),
+        models=tuple(sorted({a.outputs[name] for a in trail.erased.values() for name in _LEARNED & set(a.outputs)})),
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
         remote=remote,
