@@ -13,8 +13,8 @@ from ai_therapist.records import Role
 class TranscribeConfig(StageConfig):
     """How speech becomes a transcript."""
 
-    speakers: Annotated[int, Field(ge=1, le=8)] = 2
-    """Number of voices to tell apart, 1 to 8. A further voice is absorbed by the nearest one."""
+    speakers: Annotated[int, Field(ge=0, le=8)] = 0
+    """Number of voices to tell apart, 1 to 8; 0 counts them. A further voice is absorbed by the nearest one."""
 
     min_silence_ms: Annotated[int, Field(ge=50, le=2000)] = 200
     """Silence in milliseconds that ends a stretch of speech, 50 to 2000."""

@@ -36,7 +36,7 @@ def transcribe_stage(config: ExtractionConfig) -> Stage:
     if config.transcriber == "assemblyai":
         paid = config.assemblyai
         return Stage("transcribe-assemblyai", 1, run_assemblyai, heard, gives, paid, assemblyai.TOOLS, _LONGEST_S)
-    return Stage("transcribe", 2, run_embedded, heard, gives, config.transcribe, embedded.TOOLS, 7200)
+    return Stage("transcribe", 3, run_embedded, heard, gives, config.transcribe, embedded.TOOLS, 7200)
 
 
 def run_embedded(job: Job) -> None:

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ai_therapist.extraction.transcribers.speakers import Voiced, tell_apart
+from ai_therapist.extraction.transcribers.speakers import (
+    Voiced,
+    listen,
+    tell_apart,
+)
 from ai_therapist.records import TimeSpan
 
 RATE_HZ = 16_000
@@ -37,7 +41,7 @@ def borders(pieces: list[Voiced]) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize(("first", "second"), [(LOW, HIGH), (HIGH, LOW)])
 def test_a_change_of_voice_without_a_pause_is_found(first: tuple[float, float], second: tuple[float, float]) -> None:
     samples, speech = line((first, 3300), (second, 2500), (first, 1700))
-    found = tell_apart(samples, speech, 2)
+    found = tell_apart(listen([samples]), speech, 2)
     assert [piece.voice for piece in found] == [0, 1, 0]
     assert abs(found[0].span.end_ms - 3300) <= 120
     assert abs(found[1].span.end_ms - 5800) <= 120
@@ -46,7 +50,7 @@ def test_a_change_of_voice_without_a_pause_is_found(first: tuple[float, float], 
 def test_pieces_cover_the_speech_and_nothing_else() -> None:
     samples, _ = line((LOW, 3000), (HIGH, 3000))
     speech = [TimeSpan(start_ms=205, end_ms=1733), TimeSpan(start_ms=2101, end_ms=5507)]
-    pieces = tell_apart(samples, speech, 2)
+    pieces = tell_apart(listen([samples]), speech, 2)
     assert pieces[0].span.start_ms == 205
     assert pieces[-1].span.end_ms == 5507
     assert sum(piece.span.duration_ms for piece in pieces) == sum(span.duration_ms for span in speech)
@@ -54,20 +58,20 @@ def test_pieces_cover_the_speech_and_nothing_else() -> None:
 
 def test_one_speaker_is_asked_for() -> None:
     samples, speech = line((LOW, 2000), (HIGH, 2000))
-    assert borders(tell_apart(samples, speech, 1)) == [(0, 0, 4000)]
+    assert borders(tell_apart(listen([samples]), speech, 1)) == [(0, 0, 4000)]
 
 
 def test_three_voices_are_found_where_asked_for() -> None:
     samples, speech = line((LOW, 3000), (HIGH, 3000), ((150.0, 2600.0), 3000))
-    assert [piece.voice for piece in tell_apart(samples, speech, 3)] == [0, 1, 2]
+    assert [piece.voice for piece in tell_apart(listen([samples]), speech, 3)] == [0, 1, 2]
 
 
 def test_a_single_word_has_one_voice_and_silence_none() -> None:
     samples, speech = line((LOW, 400))
-    assert borders(tell_apart(samples, speech, 2)) == [(0, 0, 400)]
-    assert tell_apart(samples, [], 2) == []
+    assert borders(tell_apart(listen([samples]), speech, 2)) == [(0, 0, 400)]
+    assert tell_apart(listen([samples]), [], 2) == []
 
 
 def test_the_same_sound_gives_the_same_pieces() -> None:
     samples, speech = line((LOW, 2000), (HIGH, 2000), (LOW, 2000))
-    assert tell_apart(samples, speech, 2) == tell_apart(samples, speech, 2)
+    assert tell_apart(listen([samples]), speech, 2) == tell_apart(listen([samples]), speech, 2)
