@@ -22,6 +22,9 @@ _APART = 1.5
 
 Two of the synthetic sample voices are 1.7 to 2.4 apart; halves of one voice 0.4 to 1.3."""
 
+_LEAST_SPREAD = 10.0
+"""Distance of windows from their voice's mean below which it is no human unevenness: in speech it is about 16."""
+
 _FEWEST_WINDOWS = 4
 """Windows, of a second at most, below which a group is no voice but a cough, a laugh or noise."""
 
@@ -64,7 +67,7 @@ def _apart(timbre: Array, labels: NDArray[np.int64]) -> float:
     within = float(np.linalg.norm(timbre - centres[labels], axis=1).mean())
     between = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     nearest = float(between[~np.eye(len(centres), dtype=bool)].min())
-    return nearest / max(within, 1e-9)
+    return nearest / max(within, _LEAST_SPREAD)
 
 
 def _grouped(scaled: Array, voices: int) -> NDArray[np.int64]:
