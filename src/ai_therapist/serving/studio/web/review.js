@@ -88,7 +88,7 @@ class Desk {
   }
 
   bar() {
-    const { decided, total, agreement } = this.progress;
+    const { decided, total, agreement, faults } = this.progress;
     const order = h('select', { 'aria-label': 'Order of the questions', onchange: (event) => {
       this.order = event.target.value;
       kept.set('order', this.order);
@@ -101,7 +101,8 @@ class Desk {
         h('span', { class: 'note' }, `κ with ${found.other}, ${found.task} `), h('b', { class: 'kappa' }, fixed(found.kappa.value)), h('span', { class: 'note' }, ` n = ${found.both}`)))),
       h('div', { class: 'wishes' }, order,
         h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: this.blind, disabled: this.about.blind, onchange: () => this.veil() }), ' blind ', h('kbd', {}, 'v')),
-        h('button', { type: 'button', class: 'quiet', onclick: () => this.showKeys() }, 'Keys ', h('kbd', {}, '?'))));
+        h('button', { type: 'button', class: 'quiet', onclick: () => this.showKeys() }, 'Keys ', h('kbd', {}, '?'))),
+      faults.length > 0 && h('p', { class: 'bad' }, `Not asked about, until it is put right: ${faults.join('; ')}`));
   }
 
   finished() {
