@@ -39,6 +39,7 @@ WRITERS = {
     "finetuning/checkpoint.py": "drops old checkpoints; writes through the store",
     "inference/batch.py": "answers so far, to the file that the user named",
     "inference/clip.py": "a clip that came as bytes, into a private folder that is gone after the turn",
+    "media/pictures.py": "a WAV file in memory",
     "media/standardise.py": "an encoder, into the private folder of a stage",
     "media/cut.py": "an encoder, into the private folder of a stage",
     "media/sound.py": "16 kHz sound, into the private folder of a stage",
