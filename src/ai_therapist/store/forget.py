@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.records import SourceRecord
-from ai_therapist.store.actions import ActionRecord
+from ai_therapist.store.actions import ActionRecord, TicketRecord
 from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.decisions import DECISIONS
@@ -48,6 +48,8 @@ class Forgetting:
     """What people decided about the session; nothing can make it again."""
     remote: tuple[Upload, ...]
     """Repositories elsewhere that it was sent to: they stay, and are named."""
+    jobs: tuple[TicketRecord, ...]
+    """Paid jobs on other computers that were given its sound."""
 
 
 def plan(workspace: Workspace, session: str) -> Forgetting:
@@ -100,6 +102,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
         remote=remote,
+        jobs=tuple(ticket for ticket in workspace.store.tickets() if ticket.item == session_id),
     )
 
 
