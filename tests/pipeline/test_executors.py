@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pebble import ProcessPool
 
-from ai_therapist.pipeline.executors import Failed, InlineExecutor, LocalExecutor, Ok
+from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor, Ok, Outcome
 from ai_therapist.pipeline.stage import Stage, Task
 from ai_therapist.store.workspace import Workspace
 from tests.pipeline import stages as functions
@@ -29,8 +29,8 @@ def local(workspace: Workspace) -> Iterator[LocalExecutor]:
     executor.close()
 
 
-def finish(executor: LocalExecutor | InlineExecutor, count: int) -> dict[str, Ok | Failed]:
-    finished: dict[str, Ok | Failed] = {}
+def finish(executor: LocalExecutor | InlineExecutor, count: int) -> dict[str, Outcome]:
+    finished: dict[str, Outcome] = {}
     until = time.monotonic() + 60
     while len(finished) < count and time.monotonic() < until:
         result = executor.next(0.5)
@@ -65,7 +65,7 @@ def test_workers_that_die_between_tasks_are_replaced(
         local.submit(task(workspace, tmp_path, text))
     results = finish(local, 3)
     assert set(results) == {"b", "c", "d"}
-    lost = [outcome for outcome in results.values() if isinstance(outcome, Failed)]
-    assert all(not outcome.permanent and "died" in outcome.reason for outcome in lost)
+    lost = [outcome for outcome in results.values() if not isinstance(outcome, Ok)]
+    assert all("died" in outcome.reason for outcome in lost)
     local.submit(task(workspace, tmp_path, b"e"))
     assert isinstance(finish(local, 1)["e"], Ok)

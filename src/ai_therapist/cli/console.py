@@ -36,6 +36,7 @@ class RunWatch:
         self._title = title
         self._stages = 0
         self._done: dict[str, int] = {}
+        self._count = 0
         self._total = 0
         self._last_line_s = 0.0
         self._bar: Progress | None = None
@@ -65,6 +66,7 @@ class RunWatch:
         """A driver is about to take `items` items through `stages`."""
         self._stages = len(stages)
         self._done = {}
+        self._count = 0
         self._total = len(stages) * items
         self._show(f"{items} items, {len(stages)} stages", force=True)
 
@@ -73,6 +75,7 @@ class RunWatch:
         self.reused += reused
         self.worked += not reused
         self._done[item] = self._done.get(item, 0) + 1
+        self._count += 1
         self._show(f"{stage.rpartition('.')[2]} {item}")
 
     def failed(self, stage: str, item: str, reason: str, *, final: bool) -> None:
@@ -80,6 +83,7 @@ class RunWatch:
         fate = "quarantined" if final else "trying again"
         notes.print(f"{self._title}: {item}: {reason} ({fate})", markup=False)
         if final:
+            self._count += self._stages - self._done.get(item, 0)
             self._done[item] = self._stages
             self._show(item)
 
@@ -91,7 +95,7 @@ class RunWatch:
             notes.print(f"{self._title}: {done}/{total} {note}", markup=False)
 
     def _show(self, note: str, *, force: bool = False) -> None:
-        done = sum(self._done.values())
+        done = self._count
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=self._total, note=note)
         elif self._due(force=force or done == self._total):

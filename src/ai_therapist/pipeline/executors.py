@@ -35,6 +35,18 @@ class Failed:
     permanent: bool
     postponed: bool = False
     """Nothing is wrong with the item: the next run shall try it again without being told to."""
+    worker_died: bool = False
+    """The worker was killed, by the task or for the time it took."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The task went down with something that it did not bring down; it counts as no attempt."""
+
+    reason: str
+
+
+Outcome = Ok | Failed | Lost
 
 
 class Executor(Protocol):
@@ -47,7 +59,7 @@ class Executor(Protocol):
     def submit(self, task: Task) -> None:
         """Take a task in."""
 
-    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+    def next(self, timeout_s: float) -> tuple[Task, Outcome] | None:
         """A finished task, or None when none finished in time. Raises RequestError of a task as it is."""
 
     def close(self) -> None:
@@ -100,7 +112,7 @@ class InlineExecutor:
         """Queue a task."""
         self._queue.append(task)
 
-    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+    def next(self, timeout_s: float) -> tuple[Task, Outcome] | None:
         """Run the oldest queued task to its end, however long it takes."""
         if not self._queue:
             return None
@@ -128,7 +140,7 @@ class LocalExecutor:
         future = self._pool.schedule(_run_in_worker, args=(self._root, task), timeout=task.stage.timeout_s)
         self._running[future] = task
 
-    def next(self, timeout_s: float) -> tuple[Task, Ok | Failed] | None:
+    def next(self, timeout_s: float) -> tuple[Task, Outcome] | None:
         """A task that finished, failed, ran out of time or lost its worker."""
         done, _ = wait(self._running, timeout=timeout_s, return_when=FIRST_COMPLETED)
         if not done:
@@ -138,12 +150,14 @@ class LocalExecutor:
         try:
             return task, future.result()
         except TimeoutError:
-            return task, Failed(f"{task.stage.name} took longer than {task.stage.timeout_s:g} s", permanent=False)
+            return task, Failed(
+                f"{task.stage.name} took longer than {task.stage.timeout_s:g} s", permanent=False, worker_died=True
+            )
         except ProcessExpired:
-            return task, Failed(f"the worker of {task.stage.name} died", permanent=False)
+            return task, Failed(f"the worker of {task.stage.name} died", permanent=False, worker_died=True)
         except BrokenProcessPool:
             self._renew_pool()
-            return task, Failed(f"the workers died around {task.stage.name}", permanent=False)
+            return task, Lost(f"the workers died around {task.stage.name}")
 
     def _renew_pool(self) -> None:
         # Pebble gives a whole pool up when a worker dies between two tasks; the others' tasks are not to blame.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from ai_therapist.errors import MissingInput
-from ai_therapist.store.actions import ActionRecord, JsonObject, TicketRecord, action_key
+from ai_therapist.store.actions import ActionRecord, JsonObject, TicketRecord, key_head, key_of
 from ai_therapist.store.blobs import Store
 from ai_therapist.store.codec import RecordT, decode, decode_all, encode, encode_all
 
@@ -47,10 +47,13 @@ class Stage:
         missing = [name for name in self.needs if "*" not in name and name not in artefacts]
         if missing:
             raise MissingInput(f"{self.name} needs {missing[0]!r}, which no earlier stage has given")
+        patterns = [pattern for pattern in self.needs if "*" in pattern]
+        if not patterns:
+            return {name: artefacts[name] for name in self.needs}
         return {
             name: digest
             for name, digest in artefacts.items()
-            if any(fnmatchcase(name, pattern) for pattern in self.needs)
+            if name in self.needs or any(fnmatchcase(name, pattern) for pattern in patterns)
         }
 
     def semantic_config(self) -> JsonObject:
@@ -59,7 +62,11 @@ class Stage:
 
     def key(self, inputs: Mapping[str, str]) -> str:
         """Key of the action that this stage is on these inputs."""
-        return action_key(self.name, self.version, self.semantic_config(), _versions(self.tools), inputs)
+        return key_of(self._key_head, inputs)
+
+    @cached_property
+    def _key_head(self) -> bytes:
+        return key_head(self.name, self.version, self.semantic_config(), _versions(self.tools))
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,7 @@ def run_task(store: Store, task: Task, progress: Progress = ignore_progress) -> 
 
     Raises whatever the stage raises; nothing is committed then.
     """
-    with store.scratch() as scratch:
+    with store.scratch(task.key) as scratch:
         job = Job(task.item, task.stage.config, scratch, progress, store, task)
         task.stage.run(job)
     record = ActionRecord(

@@ -60,4 +60,14 @@ def action_key(
 
     Paths, times, worker counts and secrets never enter.
     """
-    return hashlib.sha256(canonical_json([stage, version, dict(config), dict(tools), dict(inputs)])).hexdigest()
+    return key_of(key_head(stage, version, config, tools), inputs)
+
+
+def key_head(stage: str, version: int, config: Mapping[str, object], tools: Mapping[str, str]) -> bytes:
+    """The part of what is hashed that is the same for every item of a run."""
+    return canonical_json([stage, version, dict(config), dict(tools)])[:-2]
+
+
+def key_of(head: bytes, inputs: Mapping[str, str]) -> str:
+    """The key of the action with these inputs, from the part that does not change."""
+    return hashlib.sha256(head + b"," + canonical_json(dict(inputs))[:-1] + b"]\n").hexdigest()

@@ -28,6 +28,7 @@ from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRec
 from ai_therapist.store.codec import RecordT, canonical_json, decode, encode
 
 _CHUNK_BYTES = 1 << 20
+_ORPHANED = "orphaned"
 
 
 class Store:
@@ -43,10 +44,10 @@ class Store:
 
     def put_bytes(self, data: bytes) -> str:
         """Keep `data`; returns its sha256."""
-        with self.scratch() as folder, told_as_store_error(f"write to {self.root}"):
-            path = folder / "blob"
-            path.write_bytes(data)
-            return self.put_file(path)
+        digest = hashlib.sha256(data).hexdigest()
+        if not self.has(digest):
+            self._create(self.path(digest), data, mode=0o444)
+        return digest
 
     def put_file(self, path: Path) -> str:
         """Keep a copy of the file's content; returns its sha256."""
@@ -91,6 +92,13 @@ class Store:
             return self.path(digest).read_bytes()
         except FileNotFoundError:
             raise MissingInput(f"blob {digest[:12]} is not in the store {self.root}") from None
+
+    def names(self, kind: str) -> set[str]:
+        """Names of all blobs ("cas") or keys of all finished ("act") or quarantined ("bad") actions, in one look."""
+        found: set[str] = set()
+        for folder in os.scandir(self.root / kind):
+            found.update(entry.name.removesuffix(".json") for entry in os.scandir(folder))
+        return found
 
     def blob_paths(self) -> Iterator[Path]:
         """Files of all blobs."""
@@ -138,7 +146,8 @@ class Store:
         return self._load_all(QuarantineRecord, "bad")
 
     def release(self, key: str) -> None:
-        """Let the action of this key be tried again."""
+        """Let the action of this key be tried again, with all its attempts."""
+        (self.root / "work" / key / _ORPHANED).unlink(missing_ok=True)
         self.record_path("bad", key).unlink(missing_ok=True)
 
     # paid jobs
@@ -170,10 +179,11 @@ class Store:
     # folders
 
     @contextlib.contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A private folder on the store's file system, removed afterwards."""
+    def scratch(self, key: str | None = None) -> Iterator[Path]:
+        """A private folder on the store's file system, removed afterwards; `key` names the action that works in it."""
+        name = f"{socket.gethostname()}-{os.getpid()}-{f'{key}.' if key else ''}"
         with told_as_store_error(f"write to {self.root}"):
-            folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=self.root / "tmp"))
+            folder = Path(tempfile.mkdtemp(prefix=name, dir=self.root / "tmp"))
         try:
             yield folder
         finally:
@@ -190,15 +200,26 @@ class Store:
         """Remove what a finished action kept."""
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
-    def sweep(self) -> int:
-        """Remove the private folders of processes of this host that are gone; returns how many."""
+    def sweep(self, *, count: bool = True) -> int:
+        """Remove the private folders of processes of this host that are gone; returns how many.
+
+        An action that was at work in one of them is counted as orphaned once more, unless `count` is false.
+        """
         swept = 0
         for folder in (self.root / "tmp").iterdir():
             host, pid = _owner(folder)
             if host == socket.gethostname() and pid is not None and not _is_alive(pid):
+                key, dot, _ = folder.name.rpartition("-")[2].partition(".")
+                if count and dot and not self.record_path("act", key).exists():
+                    write_atomically(self.work(key) / _ORPHANED, str(self.orphaned(key) + 1).encode())
                 shutil.rmtree(folder, ignore_errors=True)
                 swept += 1
         return swept
+
+    def orphaned(self, key: str) -> int:
+        """How often the action of this key was at work when its run was killed, since it last finished."""
+        path = self.root / "work" / key / _ORPHANED
+        return int(path.read_bytes()) if path.exists() else 0
 
     def writers(self) -> list[str]:
         """Processes that write to the store now: those of this host that live, and all that wrote from another."""
@@ -220,11 +241,15 @@ class Store:
 
     # inside
 
-    def _create(self, path: Path, data: bytes) -> None:
+    def _create(self, path: Path, data: bytes, mode: int | None = None) -> None:
         with self.scratch() as folder, told_as_store_error(f"write to {self.root}"):
             copy = folder / "record"
-            copy.write_bytes(data)
-            sync_folder(copy)
+            with copy.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if mode is not None:
+                copy.chmod(mode)
             _publish(copy, path)
 
     def _load(self, kind: type[RecordT], folder: str, key: str) -> RecordT | None:

@@ -1,5 +1,6 @@
 """A SQLite index over the store for quick answers. It holds no truth and is rebuilt from the records at need."""
 
+import json
 import os
 import sqlite3
 from pathlib import Path
@@ -8,8 +9,11 @@ from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store, hash_file
 
+_FORM = 2
+"""Raised by hand whenever the tables change: an index of another form is made anew."""
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS action (key TEXT PRIMARY KEY, stage TEXT NOT NULL, item TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS action (key TEXT PRIMARY KEY, stage TEXT NOT NULL, item TEXT NOT NULL,
+                                   given TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS output (digest TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
                                    PRIMARY KEY (digest, key, name));
 CREATE TABLE IF NOT EXISTS record (id TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
@@ -29,7 +33,10 @@ class Index:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            if not fresh and self._db.execute("PRAGMA user_version").fetchone()[0] != _FORM:
+                fresh = self._forget_form()
             self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {_FORM}")
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot open {path}: {error.sqlite_errorname}: it holds no truth, so check the disk and your rights, "
@@ -58,7 +65,9 @@ class Index:
         self._db.execute("COMMIT")
 
     def _insert(self, record: ActionRecord) -> None:
-        self._db.execute("INSERT OR IGNORE INTO action VALUES (?,?,?)", (record.key, record.stage, record.item))
+        given = json.dumps([record.outputs, record.counts], separators=(",", ":"))
+        row = (record.key, record.stage, record.item, given)
+        self._db.execute("INSERT OR IGNORE INTO action VALUES (?,?,?,?)", row)
         self._db.executemany(
             "INSERT OR IGNORE INTO output VALUES (?,?,?)",
             [(digest, record.key, name) for name, digest in record.outputs.items()],
@@ -67,6 +76,18 @@ class Index:
             "INSERT OR IGNORE INTO record VALUES (?,?,?)",
             [(record_id, record.key, name) for record_id, name in record.records.items()],
         )
+
+    def finished(self) -> dict[str, str]:
+        """What every action gave, by its key: a JSON list of its outputs and its counts.
+
+        For many questions at once. The index holds no truth: ask `Store.names` whether all of it is still there.
+        """
+        return dict(self._db.execute("SELECT key, given FROM action"))
+
+    def _forget_form(self) -> bool:
+        for table in ("action", "output", "record"):
+            self._db.execute(f"DROP TABLE IF EXISTS {table}")
+        return True
 
     def holders(self, record_id: str) -> list[tuple[str, str]]:
         """Key of every action that gave a record of this id, with the name of the output that holds it."""
