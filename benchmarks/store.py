@@ -20,8 +20,9 @@ from pathlib import Path
 from reporting import finish
 
 from ai_therapist.pipeline.driver import Item, Unobserved, drive
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.codec import encode
 from ai_therapist.store.workspace import Workspace

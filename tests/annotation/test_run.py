@@ -8,7 +8,8 @@ import pytest
 from ai_therapist.annotation.config import AnnotationConfig
 from ai_therapist.annotation.run import annotate
 from ai_therapist.errors import ConfigError, MissingInput, RequestError
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Abstention, Annotation, Modality, Task, Use
 from ai_therapist.store.codec import decode_all
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace

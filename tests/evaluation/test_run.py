@@ -13,7 +13,8 @@ from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.run import evaluate
 from ai_therapist.models.catalogue import open_model
 from ai_therapist.pipeline.driver import Unobserved
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Example, Split
 from ai_therapist.store.codec import decode_all, encode, encode_all
 from ai_therapist.store.workspace import RunRecord, Status, Workspace

@@ -11,7 +11,7 @@ import pytest
 
 from ai_therapist.extraction.config import ExtractionConfig
 from ai_therapist.extraction.run import extract
-from ai_therapist.pipeline.executors import LocalExecutor
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.workspace import Workspace
 from tests.extraction.excerpts import SAMPLES, make_excerpts

@@ -9,7 +9,8 @@ import pytest
 from ai_therapist.errors import MissingInput
 from ai_therapist.extraction.config import ClipsConfig, ExtractionConfig, RolesConfig
 from ai_therapist.extraction.run import extract
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Clip, Fault, Role, Session, Transcript
 from ai_therapist.store.codec import decode, decode_all, encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.pipeline.driver import Item, drive
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor, Lost, Outcome, run_guarded
+from ai_therapist.pipeline.executors import InlineExecutor, Lost, Outcome, run_guarded
 from ai_therapist.pipeline.stage import Stage, Task
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.store.blobs import Store
 from ai_therapist.store.workspace import Status, Workspace
 from tests.pipeline import stages as functions

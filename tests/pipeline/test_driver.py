@@ -8,8 +8,9 @@ import pytest
 
 from ai_therapist.errors import ConfigError
 from ai_therapist.pipeline.driver import Item, drive
-from ai_therapist.pipeline.executors import Executor, InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import Executor, InlineExecutor
 from ai_therapist.pipeline.stage import Stage
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.store.workspace import ItemRecord, Status, Workspace
 from ai_therapist.testing import make_session, make_transcript
 from tests.pipeline import stages as functions

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pebble import ProcessPool
 
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor, Ok, Outcome
+from ai_therapist.pipeline.executors import InlineExecutor, Ok, Outcome
 from ai_therapist.pipeline.stage import Stage, Task
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.store.workspace import Workspace
 from tests.pipeline import stages as functions
 from tests.pipeline.stages import Settings
@@ -57,10 +57,8 @@ def test_workers_that_die_between_tasks_are_replaced(
 ) -> None:
     local.submit(task(workspace, tmp_path, b"a"))
     assert isinstance(finish(local, 1)["a"], Ok)
-    pool = local._pool
-    assert isinstance(pool, ProcessPool)
-    for pid in list(pool._pool_manager.worker_manager.workers):
-        os.kill(pid, signal.SIGKILL)
+    for worker in local._workers:
+        os.kill(worker.process.pid or 0, signal.SIGKILL)
     for text in (b"b", b"c", b"d"):
         local.submit(task(workspace, tmp_path, text))
     results = finish(local, 3)

@@ -92,6 +92,6 @@ def _open(source: str, rights: Path | None, refresh: bool, settings: Settings) -
 
 def _fetchers(workers: int) -> Callable[[Store], Executor]:
     """Worker processes of this machine, which alone has the credentials, whatever runs the stages."""
-    from ai_therapist.pipeline.executors import LocalExecutor
+    from ai_therapist.pipeline.workers import LocalExecutor
 
     return lambda store: LocalExecutor(store, workers)

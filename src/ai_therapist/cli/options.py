@@ -55,7 +55,8 @@ def load_settings(config: Path | None, assignments: tuple[str, ...]) -> "Setting
 
 def make_executor(settings: "Settings", store: "Store") -> "Executor":
     """A fresh executor of the kind that the settings ask for."""
-    from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+    from ai_therapist.pipeline.executors import InlineExecutor
+    from ai_therapist.pipeline.workers import LocalExecutor
 
     pipeline = settings.pipeline
     if pipeline.executor == "inline":

@@ -1,18 +1,12 @@
-"""Where tasks run: in this process, or in worker processes of this machine. The store's bytes are the same."""
+"""Where tasks run: the protocol, and running in this process. Wherever they run, the store's bytes are the same."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from pebble import ProcessExpired, ProcessPool
 
 from ai_therapist.errors import ItemError, Postponed, RequestError, StoreError, TransientError
 from ai_therapist.pipeline.stage import Progress, Task, ignore_progress, run_task
@@ -122,78 +116,3 @@ class InlineExecutor:
     def close(self) -> None:
         """Forget what is queued."""
         self._queue.clear()
-
-
-class LocalExecutor:
-    """Runs tasks in worker processes: a task that hangs or kills its worker costs only itself."""
-
-    def __init__(self, store: Store, workers: int) -> None:
-        self.capacity = workers
-        self._root = store.root
-        self._running: dict[Future[Ok | Failed], Task] = {}
-        self._pool = _make_pool(workers)
-
-    def submit(self, task: Task) -> None:
-        """Send a task to the pool."""
-        if not self._pool.active:
-            self._renew_pool()
-        future = self._pool.schedule(_run_in_worker, args=(self._root, task), timeout=task.stage.timeout_s)
-        self._running[future] = task
-
-    def next(self, timeout_s: float) -> tuple[Task, Outcome] | None:
-        """A task that finished, failed, ran out of time or lost its worker."""
-        done, _ = wait(self._running, timeout=timeout_s, return_when=FIRST_COMPLETED)
-        if not done:
-            return None
-        future = done.pop()
-        task = self._running.pop(future)
-        try:
-            return task, future.result()
-        except TimeoutError:
-            return task, Failed(
-                f"{task.stage.name} took longer than {task.stage.timeout_s:g} s", permanent=False, worker_died=True
-            )
-        except ProcessExpired:
-            return task, Failed(f"the worker of {task.stage.name} died", permanent=False, worker_died=True)
-        except BrokenProcessPool:
-            self._renew_pool()
-            return task, Lost(f"the workers died around {task.stage.name}")
-
-    def _renew_pool(self) -> None:
-        # Pebble gives a whole pool up when a worker dies between two tasks; the others' tasks are not to blame.
-        self.close()
-        self._pool = _make_pool(self.capacity)
-        tasks = list(self._running.values())
-        self._running.clear()
-        for task in tasks:
-            self.submit(task)
-
-    def close(self) -> None:
-        """Kill the workers."""
-        self._pool.stop()
-        self._pool.join()
-
-
-def _make_pool(workers: int) -> ProcessPool:
-    # Spawned workers inherit no threads or locks of the caller.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPool(max_workers=workers, context=context, initializer=_prepare_worker)
-
-
-def _prepare_worker() -> None:
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-    # One task per core: libraries that start a thread per core would make the workers fight.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-
-
-def _end_with_driver() -> None:
-    # A driver that is killed cannot stop its workers; what they leave is swept by the next run.
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _run_in_worker(root: Path, task: Task) -> Ok | Failed:
-    return run_guarded(Store(root), task)

@@ -10,7 +10,8 @@ import pytest
 from ai_therapist.errors import MissingInput
 from ai_therapist.extraction.sources.bucket import BucketSource
 from ai_therapist.extraction.sources.recording import Recording, Refusal
-from ai_therapist.pipeline.executors import InlineExecutor, LocalExecutor
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Use
 from ai_therapist.store.codec import encode
 from ai_therapist.store.objects import BucketFolder
