@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import cache
 from pathlib import Path
 
 from ai_therapist.errors import ConfigError, ItemError, Postponed, TransientError
@@ -80,6 +81,49 @@ def hang(job: Job) -> None:
     if b"bad" in job.read("text"):
         time.sleep(600)
     job.give("upper", b"awake")
+
+
+def poisoned(job: Job) -> None:
+    """What the input says: an exception, the end of the worker, a task that hangs, an output that is none."""
+    text = job.read("text").decode()
+    if "exception" in text:
+        raise KeyError(text)
+    if "suicide" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "hang" in text:
+        time.sleep(600)
+    if "unreadable" in text:
+        raise ItemError(f"{job.item}: cannot be read")
+    if "wrong" in text:
+        job.give("transcript", b'{"turns": "what mister quincy said"}')
+    else:
+        job.give_record("transcript", make_transcript(make_session("one")))
+
+
+def brief(job: Job) -> None:
+    """A short while of work whose result follows from its inputs."""
+    content = b"".join(job.read(name) for name in job.names())
+    time.sleep(0.005 + content[-1] % 16 / 1000)
+    job.give(f"{job.names()[0]}+", content[-40:] + b"+")
+
+
+def slow(job: Job) -> None:
+    time.sleep(0.15)
+    job.give("upper", job.read("text").upper())
+
+
+_loads = 0
+
+
+@cache
+def _load() -> int:
+    global _loads
+    _loads += 1
+    return _loads
+
+
+def count_loads(job: Job) -> None:
+    job.give("loads", str(_load()).encode())
 
 
 def wrong_request(job: Job) -> None:

@@ -61,4 +61,8 @@ def make_executor(settings: "Settings", store: "Store") -> "Executor":
     pipeline = settings.pipeline
     if pipeline.executor == "inline":
         return InlineExecutor(store)
+    if pipeline.executor == "ray":
+        from ai_therapist.pipeline.ray_executor import RayExecutor
+
+        return RayExecutor(store, pipeline.workers)
     return LocalExecutor(store, pipeline.workers or os.cpu_count() or 1)

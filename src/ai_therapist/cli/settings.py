@@ -47,10 +47,11 @@ CREDENTIALS = (
 class PipelineConfig(StageConfig):
     """How stages are run; nothing here changes a result."""
 
-    executor: Literal["local", "inline"] = "local"
-    """local: worker processes of this machine. inline: one after the other in this process."""
+    executor: Literal["local", "inline", "ray"] = "local"
+    """local: worker processes of this machine. inline: one after the other in this process. ray: the cluster that
+    RAY_ADDRESS names; all nodes must see the workspace at the same path."""
     workers: int = 0
-    """Worker processes, 1 or more; 0 takes one per core."""
+    """Worker processes, 1 or more; 0 takes one per core (of the whole cluster with ray)."""
 
 
 class Settings(StageConfig):

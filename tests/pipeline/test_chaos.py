@@ -1,0 +1,124 @@
+"""Drivers and workers are killed at random moments: nothing is lost, done twice or corrupt, and the bytes are the same.
+
+The stages are deterministic and cheap.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ai_therapist.pipeline.driver import Item, drive
+from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.pipeline.stage import Stage
+from ai_therapist.pipeline.workers import LocalExecutor
+from ai_therapist.store.blobs import Store
+from ai_therapist.store.workspace import RunRecord, Status, Workspace
+from tests.pipeline import stages as functions
+from tests.pipeline.chaos import contents
+from tests.pipeline.stages import Settings
+
+ROOT = Path(__file__).parents[2]
+ITEMS = 60
+
+
+def plan() -> list[Stage]:
+    """Two branches and a join: a killed worker is a failed attempt, and dice may hit one action several times."""
+    return [
+        Stage("chaos.one", 1, functions.brief, ("text",), ("text+",), Settings(), attempts=9),
+        Stage("chaos.two", 1, functions.brief, ("text+",), ("text++",), Settings(), attempts=9),
+        Stage("chaos.join", 1, functions.brief, ("text", "text++"), ("text+++",), Settings(extra=1), attempts=9),
+    ]
+
+
+def run(root: Path, *, workers: int) -> None:
+    """What the driver process of the test does."""
+    workspace = Workspace(root)
+    items = [Item(f"i{n}", f"i{n}", {"text": workspace.store.put_bytes(f"text {n}".encode())}) for n in range(ITEMS)]
+    executor = LocalExecutor(workspace.store, workers) if workers else InlineExecutor(workspace.store)
+    records = drive(workspace, plan(), items, executor)
+    workspace.save_run(RunRecord(run="chaos", config={}, read=ITEMS, items=records))
+    workspace.index.close()
+
+
+def start(root: Path) -> subprocess.Popen[bytes]:
+    call = f"from tests.pipeline.test_chaos import *; run(Path({str(root)!r}), workers=2)"
+    return subprocess.Popen([sys.executable, "-c", call], cwd=ROOT)
+
+
+def finished(root: Path) -> int:
+    return len(list((root / "store" / "act").glob("*/*.json")))
+
+
+def at_work(root: Path, driver: int) -> list[int]:
+    """Processes that work on an action now."""
+    folders = (root / "store" / "tmp").glob("*-*-*.*")
+    return [pid for folder in folders if (pid := int(folder.name.split("-")[-2])) != driver]
+
+
+def kill_until(root: Path, driver: subprocess.Popen[bytes], chance: random.Random, left: Counter[str]) -> None:
+    """Kill workers now and then, and the driver itself at some moment after it has got something done."""
+    before, until = finished(root), time.monotonic() + 60
+    while driver.poll() is None and finished(root) == before and time.monotonic() < until:
+        time.sleep(0.01)
+    moment = time.monotonic() + chance.uniform(0.1, 0.7)
+    while driver.poll() is None:
+        time.sleep(chance.uniform(0.01, 0.08))
+        if left["driver"] and time.monotonic() > moment:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            left["driver"] -= 1
+            return
+        workers = at_work(root, driver.pid)
+        if left["worker"] and workers:
+            try:
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            left["worker"] -= 1
+
+
+def chaos(tmp_path: Path, drivers: int, workers: int, seed: int) -> int:
+    """Kill so many drivers and workers over as many stores as it takes; returns how many stores were completed."""
+    run(tmp_path / "quiet", workers=0)
+    quiet = contents(tmp_path / "quiet")
+    chance, left, stores = random.Random(seed), Counter(driver=drivers, worker=workers), 0
+    while left.total():
+        root = tmp_path / f"killed-{stores}"
+        while True:
+            driver = start(root)
+            kill_until(root, driver, chance, left)
+            if driver.wait() == 0:
+                break
+            assert driver.returncode == -signal.SIGKILL
+        workspace = Workspace(root)
+        record = workspace.load_run("chaos", "extract")
+        assert [item.status for item in record.items] == [Status.DONE] * ITEMS
+        assert len({key for item in record.items for key in item.actions}) == finished(root) == 3 * ITEMS
+        assert contents(root) == quiet
+        assert list(workspace.store.verify()) == []
+        workspace.index.close()
+        # A worker of the last kill may have outlived its driver by a moment.
+        Store(root / "store").sweep()
+        assert list((root / "store" / "tmp").iterdir()) == []
+        stores += 1
+    return stores
+
+
+@pytest.mark.timeout(280)
+def test_forty_kills_cost_nothing(tmp_path: Path) -> None:
+    assert chaos(tmp_path, drivers=6, workers=34, seed=1) >= 1
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills_cost_nothing(tmp_path: Path) -> None:
+    assert chaos(tmp_path, drivers=60, workers=140, seed=2) >= 1
