@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -34,15 +35,16 @@ ROOT = str(Path(__file__).parents[2])
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without processors and two nodes with one each; workers find the modules of this checkout."""
-    import ray
-    from ray.cluster_utils import Cluster
+    # Its types do not know what its decorators make.
+    ray: Any = importlib.import_module("ray")
+    clusters: Any = importlib.import_module("ray.cluster_utils")
 
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", os.pathsep.join([f"{ROOT}/src", ROOT]))
     patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     patch.setenv("RAY_health_check_period_ms", "500")
     patch.setenv("RAY_health_check_failure_threshold", "3")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = clusters.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.nodes = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
     ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
     yield made
@@ -117,7 +119,8 @@ def test_a_model_stays_loaded_and_a_wrong_request_stops_the_run(cluster: Any, wo
 def test_forty_workers_of_a_cluster_are_killed_one_by_one(cluster: Any, tmp_path: Path) -> None:
     marks, quiet, shared = tmp_path / "marks", Workspace(tmp_path / "quiet"), Workspace(tmp_path / "shared")
     drive(quiet, plan(marks), items(quiet, 200), InlineExecutor(quiet.store))
-    stop, kills = threading.Event(), []
+    kills: list[str] = []
+    stop = threading.Event()
 
     def kill_workers() -> None:
         while not stop.wait(0.7) and len(kills) < 40:

@@ -10,16 +10,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ai_therapist.errors import MissingExtra, RequestError, StoreError
 from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, run_guarded
 from ai_therapist.pipeline.stage import Task
 from ai_therapist.store.blobs import Store
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
-    from ray.actor import ActorHandle
 
 _SHORTEST_WAIT_S = 0.01
 
@@ -48,8 +44,9 @@ class _Slot:
 class _Actor:
     """One actor, what it was asked last, and the task it has."""
 
-    handle: ActorHandle[Any]
-    answer: ObjectRef[Any] | None
+    handle: Any
+    answer: Any
+    """What the actor will say, or None while it has nothing to do."""
     node: str | None = None
     """None until the actor has started."""
     task: Task | None = None
@@ -65,14 +62,15 @@ class RayExecutor:
             import ray
         except ModuleNotFoundError:
             raise MissingExtra("--executor ray", "ray", "ray") from None
-        self._ray = ray
+        # Its types do not know what its decorators make.
+        self._ray: Any = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        self.capacity = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        self.capacity = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         # Workers of a cluster start in folders of their own.
         self._store = Store(store.root.resolve())
-        self._make = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Slot)
+        self._make = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Slot)
         self._queue: deque[Task] = deque()
         self._actors = [self._start() for _ in range(self.capacity)]
 

@@ -97,7 +97,9 @@ class Store:
         """Names of all blobs ("cas") or keys of all finished ("act") or quarantined ("bad") actions, in one look."""
         found: set[str] = set()
         for folder in os.scandir(self.root / kind):
-            found.update(entry.name.removesuffix(".json") for entry in os.scandir(folder))
+            found.update(
+                entry.name.removesuffix(".json") for entry in os.scandir(folder) if not entry.name.endswith(".ticket")
+            )
         return found
 
     def blob_paths(self) -> Iterator[Path]:

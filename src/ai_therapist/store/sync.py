@@ -25,7 +25,7 @@ from pydantic import Field
 from ai_therapist.errors import InvalidRecord, RequestError, StoreError
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
-from ai_therapist.store.actions import ActionRecord, action_key
+from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import hash_file, write_atomically
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Tombstones
@@ -35,7 +35,7 @@ from ai_therapist.store.workspace import Workspace
 MEMORY = "sync.json"
 _KINDS = ("cas", "bad", "act")
 """In this order: a record is copied after the blobs that it names."""
-_NAME = re.compile(r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.json)")
+_NAME = re.compile(r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.(?:json|ticket))")
 _LEFT_OUT = ("store", "view", "dataset")
 
 
@@ -152,7 +152,7 @@ def _push_object(
 
 
 def _pull_object(workspace: Workspace, remote: BucketFolder, name: str, done: Synced) -> None:
-    store, stem = workspace.store, Path(name).name.removesuffix(".json")
+    store, stem = workspace.store, Path(name).stem
     local = workspace.root / name
     if local.exists():
         done.present += 1
@@ -167,7 +167,7 @@ def _pull_object(workspace: Workspace, remote: BucketFolder, name: str, done: Sy
             store.put_file(target)
     else:
         data = remote.read(name)
-        if "/act/" in name:
+        if "/act/" in name and name.endswith(".json"):
             _check_action(data, stem, name)
         write_atomically(local, data)
         done.copied_bytes += len(data)
@@ -179,7 +179,7 @@ def _check_action(data: bytes, key: str, where: str) -> None:
         record = decode(ActionRecord, data, where)
     except InvalidRecord as error:
         raise StoreError(f"{error}: delete it there, then run the stage again") from None
-    if key not in (record.key, action_key(record.stage, record.version, record.config, record.tools, record.inputs)):
+    if record.key != key:
         raise StoreError(f"{where} is the record of another action: delete it there, then run the stage again")
 
 
