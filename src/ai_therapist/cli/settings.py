@@ -51,7 +51,7 @@ class PipelineConfig(StageConfig):
     """local: worker processes of this machine. inline: one after the other in this process. ray: the cluster that
     RAY_ADDRESS names; all nodes must see the workspace at the same path."""
     workers: int = 0
-    """Worker processes, 1 or more; 0 takes one per core (of the whole cluster with ray)."""
+    """Worker processes, 1 or more; 0 takes one per core. With ray: one per core of the whole cluster."""
 
 
 class Settings(StageConfig):
