@@ -18,7 +18,6 @@ from reporting import finish
 from ai_therapist.annotation.annotate import NO_CLIPS, Annotator, annotate_turns
 from ai_therapist.annotation.config import AnnotationConfig
 from ai_therapist.annotation.parse import parse_scores
-from ai_therapist.annotation.prompt import load_prompt
 from ai_therapist.evaluation.gold import GoldSession, gold_files
 from ai_therapist.evaluation.metrics import Answer, abstention_rate, accuracy, confusion_by_session, macro_f1
 from ai_therapist.models.embedded import load_embedded
@@ -60,9 +59,9 @@ def sample_answers(gold: GoldSession, *, heard: bool) -> dict[Task, list[Answer]
         for index, said in enumerate(gold.utterances)
     ]
     config = AnnotationConfig()
-    prompts = {task: load_prompt(task) for task in config.tasks}
-    annotator = Annotator(load_embedded(), config, prompts, load_codebook(), lambda: "2026-01-01T00:00:00+00:00")
-    given = {(a.utterance, a.task): a.label for a in annotate_turns(session, turns, NO_CLIPS, annotator)}
+    annotator = Annotator(load_embedded(), config, load_codebook(), lambda: "2026-01-01T00:00:00+00:00")
+    labelled = annotate_turns(session, turns, NO_CLIPS, annotator)
+    given = {(a.utterance, a.task): a.label for a in labelled.annotations}
     return {
         task: [
             Answer(session.id, label, given.get((turn.id, task)))

@@ -8,7 +8,6 @@ import pytest
 
 from ai_therapist.annotation.annotate import NO_CLIPS, Annotator, SessionClips, annotate_turns
 from ai_therapist.annotation.config import AnnotationConfig
-from ai_therapist.annotation.prompt import load_prompt
 from ai_therapist.errors import TransientError
 from ai_therapist.models.catalogue import AnyModel
 from ai_therapist.models.scripted import ScriptedGenerator, ScriptedScorer
@@ -32,11 +31,12 @@ from tests.annotation.builders import make_clip, make_turns
 
 BOOK = load_codebook()
 NOW = "2026-01-01T00:00:00+00:00"
+FACES = {"emotion_from_media": True, "media_notice": "consent form of 2026, section 4"}
 
 
 def make_annotator(model: AnyModel, **settings: object) -> Annotator:
     config = AnnotationConfig.model_validate_json(json.dumps(settings))
-    return Annotator(model, config, {task: load_prompt(task) for task in config.tasks}, BOOK, lambda: NOW)
+    return Annotator(model, config, BOOK, lambda: NOW)
 
 
 def cast(**roles: Role) -> Session:
@@ -50,7 +50,7 @@ def annotate(model: AnyModel, *texts: str, session: Session | None = None, **set
     session = session or make_session()
     speakers = "".join(speaker.label for speaker in session.speakers)
     turns = make_turns(session, *texts, speakers=speakers)
-    return annotate_turns(session, turns, NO_CLIPS, make_annotator(model, **settings))
+    return annotate_turns(session, turns, NO_CLIPS, make_annotator(model, **settings)).annotations
 
 
 def always(reply: str) -> ScriptedGenerator:
@@ -119,7 +119,8 @@ def test_cues_need_something_to_see(tmp_path: Path) -> None:
     clips = [make_clip(turns[1]), make_clip(turns[3], Fault.TOO_SHORT)]
     model = always('{"cues": "looks away"}')
     files = {clips[0].id: tmp_path / "clip.mp4"}
-    seen, unseen = annotate_turns(session, turns, SessionClips(clips, files), make_annotator(model, tasks=["cues"]))
+    annotator = make_annotator(model, tasks=["cues"], **FACES)
+    seen, unseen = annotate_turns(session, turns, SessionClips(clips, files), annotator).annotations
 
     assert seen.outcome == Cues(text="looks away")
     assert seen.provenance.modalities == set(Modality)
@@ -134,8 +135,9 @@ def test_a_model_that_only_weighs_labels_writes_no_cues(tmp_path: Path) -> None:
     session = make_session()
     turns = make_turns(session, "a", "b")
     clip = make_clip(turns[1])
-    annotator = make_annotator(ScriptedScorer([]), tasks=["cues"])
-    (annotation,) = annotate_turns(session, turns, SessionClips([clip], {clip.id: tmp_path / "c"}), annotator)
+    annotator = make_annotator(ScriptedScorer([]), tasks=["cues"], **FACES)
+    shown = SessionClips([clip], {clip.id: tmp_path / "c"})
+    (annotation,) = annotate_turns(session, turns, shown, annotator).annotations
 
     assert annotation.outcome == Abstention(reason="annotator cannot write cues")
 

@@ -15,6 +15,8 @@ from ai_therapist.store.codec import decode_all
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 from tests.annotation.builders import make_extraction
 
+FACES: dict[str, object] = {"emotion_from_media": True, "media_notice": "consent form of 2026, section 4"}
+
 
 def run_inline(workspace: Workspace, **settings: object) -> RunRecord:
     config = AnnotationConfig.model_validate_json(json.dumps(settings))
@@ -42,7 +44,7 @@ def test_every_turn_gets_its_labels(tmp_path: Path) -> None:
         (Task.STRATEGY, "Open questions"),
         (Task.EMOTION, "sadness"),
     ]
-    assert run.items[0].counts == {"turns": 2, "annotations": 3, "labels": 3}
+    assert run.items[0].counts == {"turns": 2, "annotations": 3, "questions": 3, "calls": 3, "labels": 3}
 
 
 def test_provenance_says_who_from_what_and_why(tmp_path: Path) -> None:
@@ -111,12 +113,27 @@ def test_a_busy_annotator_quarantines_its_session_after_all_attempts(tmp_path: P
 def test_an_annotator_that_watches_is_shown_the_clips(tmp_path: Path) -> None:
     workspace = make_extraction(tmp_path / "w", "one")
     spec = write_script(tmp_path / "script.json", replies=['{"emotion": "joy"}'], repeat=True)
-    run = run_inline(workspace, annotator=spec, tasks=["emotion"])
+    run = run_inline(workspace, annotator=spec, tasks=["emotion"], **FACES)
 
     for annotation in read(workspace, run.items[0]):
         assert annotation.label == "joy"
         assert annotation.provenance.modalities == set(Modality)
         assert annotation.provenance.route == "clip usable"
+
+
+def test_faces_and_voices_are_not_shown_unless_that_is_asked_for(tmp_path: Path) -> None:
+    uses = tuple(use for use in Use if use is not Use.EMOTION_FROM_MEDIA)
+    workspace = make_extraction(tmp_path / "w", "one", uses=uses)
+    spec = write_script(tmp_path / "script.json", replies=['{"emotion": "joy"}'], repeat=True)
+    (item,) = run_inline(workspace, annotator=spec, tasks=["emotion"]).items
+
+    assert item.status is Status.DONE
+    for annotation in read(workspace, item):
+        assert annotation.provenance.modalities == {Modality.TEXT}
+        assert annotation.provenance.route == "faces and voices are not shown"
+    (refused,) = run_inline(workspace, annotator=spec, tasks=["emotion"], **FACES).items
+    assert refused.status is Status.SKIPPED
+    assert "does not permit 'emotion_from_media'" in str(refused.reason)
 
 
 def test_a_script_in_another_place_is_the_same_annotator(tmp_path: Path) -> None:
@@ -164,7 +181,7 @@ def test_nothing_to_annotate_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "error"),
-    [({"annotator": "embeded"}, ConfigError), ({"tasks": ["emotion", "cues"]}, RequestError)],
+    [({"annotator": "embeded"}, ConfigError), ({"tasks": ["emotion", "cues"], **FACES}, RequestError)],
 )
 def test_a_wrong_request_changes_nothing(
     tmp_path: Path, settings: dict[str, object], error: type[RequestError]

@@ -18,8 +18,7 @@ Model = VideoLLaMA2Qwen2ForConditionalGeneration
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    made: Model = random_base(BaseConfig())
-    return made
+    return random_base(BaseConfig())
 
 
 @pytest.fixture(scope="module")

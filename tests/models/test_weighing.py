@@ -46,7 +46,7 @@ def question(text: str, *before: str) -> list[Message]:
     context = [SpokenTurn(Role.CLIENT, each) for each in before]
     shown = Route(frozenset({Modality.TEXT}), "test")
     return build_messages(
-        load_prompt(Task.EMOTION), load_codebook(), context, SpokenTurn(Role.CLIENT, text), shown, None
+        load_prompt(Task.EMOTION, Role.CLIENT), load_codebook(), context, SpokenTurn(Role.CLIENT, text), shown, None
     )
 
 

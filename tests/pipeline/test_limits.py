@@ -135,6 +135,15 @@ def test_an_absurd_wish_is_capped_and_postpones(clock: VirtualClock, after_s: fl
     take(one)
 
 
+@pytest.mark.parametrize("after_s", [float("nan"), -5.0, 0.0])
+def test_a_wish_that_is_none_is_ignored(clock: VirtualClock, after_s: float) -> None:
+    one = limiter(clock)
+    refuse(one, after_s=after_s)
+    began = clock.now()
+    take(one)
+    assert clock.now() - began < 5
+
+
 def test_ten_failures_in_a_row_pause_the_quota_and_a_success_forgets_them(clock: VirtualClock) -> None:
     one = limiter(clock, per_minute=6000)
     for _ in range(9):

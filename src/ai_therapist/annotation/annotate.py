@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_therapist.annotation.config import AnnotationConfig
+from pydantic import Field
+
+from ai_therapist.annotation.ask import Answered, ClipRefused, Ending, Question, ask
+from ai_therapist.annotation.config import AnnotationConfig, Part
 from ai_therapist.annotation.context import turns_before
-from ai_therapist.annotation.parse import collect_reply, parse_reply, parse_scores
+from ai_therapist.annotation.journal import Journal
 from ai_therapist.annotation.prompt import (
+    ASKED,
     ClipFile,
-    Prompt,
     SpokenTurn,
-    ask_again,
     build_messages,
+    load_prompt,
     request_digest,
 )
-from ai_therapist.annotation.route import Route, route
+from ai_therapist.annotation.route import Route, route, words_instead
 from ai_therapist.models.catalogue import AnyModel
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.turn_lines import mark_for
 from ai_therapist.records import (
     Abstention,
     Annotation,
     Clip,
     Codebook,
     Modality,
-    Outcome,
     Provenance,
     Role,
     Session,
     Task,
     Utterance,
 )
-from ai_therapist.records.message import Message
+from ai_therapist.records.base import Record
+from ai_therapist.records.ids import RecordId
 
-_ASKED: Mapping[Task, frozenset[Role]] = {
-    Task.EMOTION: frozenset(Role),
-    Task.STRATEGY: frozenset({Role.THERAPIST}),
-    Task.CUES: frozenset({Role.CLIENT}),
-}
-"""Whose turns a task is about. Where the role decides and is not known, the annotation is an abstention."""
 
-_MAX_TOKENS: Mapping[Task, int] = {Task.EMOTION: 64, Task.STRATEGY: 64, Task.CUES: 256}
+class UnreadReply(Record):
+    """A reply that gave no label, and why. It may repeat what people said, so it stands in the store alone."""
+
+    utterance: RecordId
+    task: Task
+    annotator: str
+    reason: str
+    reply: str = Field(repr=False)
+    """As far as it was read."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,13 @@ class Annotator:
 
     model: AnyModel
     config: AnnotationConfig
-    prompts: Mapping[Task, Prompt]
     codebook: Codebook
     now: Callable[[], str]
+    journal: Journal = field(default_factory=Journal)
+    part: Part = "all"
+    """Which turns are asked about, where another annotator is asked about the others."""
+    clip_accepts: frozenset[Modality] = frozenset()
+    """What the annotator of clips accepts: turns whose clip it can be shown are its part."""
 
 
 @dataclass(frozen=True)
@@ -78,98 +88,112 @@ class SessionClips:
 NO_CLIPS = SessionClips((), {})
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One question about one turn."""
+@dataclass
+class Labelled:
+    """What an annotator made of a session: annotations, replies that gave no label, and how the questions ended."""
 
-    task: Task
-    role: Role
-    messages: Sequence[Message]
-    route: Route
-    digest: str
+    annotations: list[Annotation] = field(default_factory=list)
+    unread: list[UnreadReply] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
 
-def annotate_turns(
-    session: Session, turns: Sequence[Utterance], clips: SessionClips, annotator: Annotator
-) -> list[Annotation]:
+def annotate_turns(session: Session, turns: Sequence[Utterance], clips: SessionClips, annotator: Annotator) -> Labelled:
     """The annotations of a session's turns: for every turn in order, one for each task that is about its speaker.
 
-    Raises what the model raises: TransientError where another attempt may help.
+    Raises what the model raises: TransientError where another attempt may help, Postponed where the next run may.
     """
-    return [
-        _annotate_turn(session, turns, turn, task, clips, annotator)
-        for turn in turns
-        for task in annotator.config.tasks
-        if session.role_of(turn.speaker) in _ASKED[task] | {Role.UNKNOWN}
-    ]
+    asking = _Asking(session, turns, clips, annotator, mark_for([turn.text for turn in turns]))
+    for turn in turns:
+        for task in annotator.config.tasks:
+            if session.role_of(turn.speaker) in ASKED[task] | {Role.UNKNOWN}:
+                asking.about(turn, task)
+    return asking.labelled
 
 
-def _annotate_turn(
-    session: Session, turns: Sequence[Utterance], turn: Utterance, task: Task, clips: SessionClips, annotator: Annotator
-) -> Annotation:
-    request = _request(session, turns, turn, task, clips, annotator)
-    silence = _reason_not_to_ask(request)
-    if silence is None:
-        outcome, shown, reason = _ask(request, annotator), request.route.modalities, request.route.reason
-    else:
-        outcome, shown, reason = Abstention(reason=silence), frozenset[Modality](), "not asked"
-    provenance = Provenance(
-        annotator=annotator.model.name,
-        prompt_sha256=annotator.prompts[task].sha256,
-        codebook=annotator.codebook.version,
-        modalities=shown,
-        route=reason,
-        request_sha256=request.digest,
-        at=annotator.now(),
-    )
-    return Annotation.of(turn.id, task, outcome, provenance)
+class _Asking:
+    """One annotator at work on one session."""
+
+    def __init__(
+        self, session: Session, turns: Sequence[Utterance], clips: SessionClips, annotator: Annotator, mark: str
+    ) -> None:
+        self.labelled = Labelled()
+        self._session = session
+        self._turns = turns
+        self._clips = clips
+        self._annotator = annotator
+        self._mark = mark
+
+    def about(self, turn: Utterance, task: Task) -> None:
+        """Ask one question and enter what came of it."""
+        annotator = self._annotator
+        clip = self._clips.of(turn.id)
+        faces = annotator.config.emotion_from_media
+        if annotator.part != "all":
+            clips_part = route(clip, annotator.clip_accepts, faces=faces)
+            if clips_part.shows_clip != (annotator.part == "clips"):
+                return
+        shown = route(clip, annotator.model.accepts, faces=faces)
+        if annotator.part == "words":
+            # Why the other annotator was not asked says more than that this one only reads.
+            shown = Route(shown.modalities, clips_part.reason)
+        question = self._question(turn, task, shown)
+        silence = self._reason_not_to_ask(turn, task, shown)
+        if silence is not None:
+            self._enter(turn, task, question, Route(frozenset(), "not asked"), _silent(silence))
+            return
+        try:
+            answered = self._ask(turn, task, question)
+        except ClipRefused as error:
+            shown = words_instead(str(error))
+            if task is Task.CUES:
+                self._enter(turn, task, question, Route(frozenset(), shown.reason), _silent("nothing to see or hear"))
+                return
+            question = self._question(turn, task, shown)
+            answered = self._ask(turn, task, question)
+        self._enter(turn, task, question, shown, answered)
+
+    def _ask(self, turn: Utterance, task: Task, question: Question) -> Answered:
+        annotator = self._annotator
+        prompt = load_prompt(task, self._session.role_of(turn.speaker))
+        return ask(annotator.model, question, prompt, annotator.config, annotator.codebook, annotator.journal)
+
+    def _question(self, turn: Utterance, task: Task, shown: Route) -> Question:
+        session, annotator = self._session, self._annotator
+        role = session.role_of(turn.speaker)
+        config = annotator.config
+        window = turns_before(self._turns, turn, config.context_turns, config.context_tokens)
+        context = [SpokenTurn(session.role_of(earlier.speaker), earlier.text) for earlier in window]
+        file = self._clips.file_of(self._clips.of(turn.id))
+        target = SpokenTurn(role, turn.text)
+        messages = build_messages(load_prompt(task, role), annotator.codebook, context, target, shown, file, self._mark)
+        digests = {} if file is None else {str(file.path): file.sha256}
+        return Question(task, messages, request_digest(annotator.model.name, task, messages, digests))
+
+    def _reason_not_to_ask(self, turn: Utterance, task: Task, shown: Route) -> str | None:
+        if self._session.role_of(turn.speaker) not in ASKED[task]:
+            return "role of the speaker is not known"
+        if task is Task.CUES and not shown.shows_clip:
+            return "nothing to see or hear"
+        return None
+
+    def _enter(self, turn: Utterance, task: Task, question: Question, shown: Route, answered: Answered) -> None:
+        annotator = self._annotator
+        provenance = Provenance(
+            annotator=annotator.model.name,
+            prompt_sha256=load_prompt(task, self._session.role_of(turn.speaker)).sha256,
+            codebook=annotator.codebook.version,
+            modalities=shown.modalities,
+            route=shown.reason,
+            request_sha256=question.digest,
+            at=annotator.now(),
+        )
+        self.labelled.annotations.append(Annotation.of(turn.id, task, answered.outcome, provenance))
+        self.labelled.unread += [
+            UnreadReply(utterance=turn.id, task=task, annotator=annotator.model.name, reason=reason, reply=reply)
+            for reason, reply in answered.unread
+        ]
+        self.labelled.counts.update({"questions": 1, answered.ending.value: 1, "calls": answered.calls})
 
 
-def _request(
-    session: Session, turns: Sequence[Utterance], turn: Utterance, task: Task, clips: SessionClips, annotator: Annotator
-) -> _Request:
-    role = session.role_of(turn.speaker)
-    clip = clips.of(turn.id)
-    file = clips.file_of(clip)
-    shown = route(clip, annotator.model.accepts)
-    context = [
-        SpokenTurn(session.role_of(earlier.speaker), earlier.text)
-        for earlier in turns_before(turns, turn, annotator.config.context_turns)
-    ]
-    messages = build_messages(
-        annotator.prompts[task], annotator.codebook, context, SpokenTurn(role, turn.text), shown, file
-    )
-    digests = {} if file is None else {str(file.path): file.sha256}
-    return _Request(task, role, messages, shown, request_digest(annotator.model.name, task, messages, digests))
-
-
-def _reason_not_to_ask(request: _Request) -> str | None:
-    if request.role not in _ASKED[request.task]:
-        return "role of the speaker is not known"
-    if request.task is Task.CUES and not request.route.shows_clip:
-        return "nothing to see or hear"
-    return None
-
-
-def _ask(request: _Request, annotator: Annotator) -> Outcome:
-    model = annotator.model
-    prompt = annotator.prompts[request.task]
-    if request.task is not Task.CUES and isinstance(model, LabelScorer):
-        labels = annotator.codebook.names(request.task)
-        return parse_scores(model.score(request.messages, labels, prefix=prompt.reply_prefix), labels, annotator.config)
-    if isinstance(model, TextGenerator):
-        return _converse(model, request, annotator)
-    return Abstention(reason="annotator cannot write cues")
-
-
-def _converse(model: TextGenerator, request: _Request, annotator: Annotator) -> Outcome:
-    """Ask until the reply can be read, `attempts` times at most; the last reason stands."""
-    prompt = annotator.prompts[request.task]
-    messages = request.messages
-    for attempt in range(annotator.config.attempts):
-        pieces = model.generate(messages, max_tokens=_MAX_TOKENS[request.task])
-        outcome = parse_reply(collect_reply(pieces), request.task, prompt.key, annotator.codebook)
-        if not isinstance(outcome, Abstention) or attempt == annotator.config.attempts - 1:
-            return outcome
-        messages = ask_again(request.messages)
-    raise ValueError("an annotator needs at least one attempt")
+def _silent(reason: str) -> Answered:
+    return Answered(Abstention(reason=reason), Ending.NOT_ASKED, 0)

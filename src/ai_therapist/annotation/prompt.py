@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,7 +22,7 @@ from ai_therapist.records import Codebook, Modality, Role, Task
 from ai_therapist.records.message import Message, Part, TextPart, VideoPart
 from ai_therapist.store.codec import canonical_json
 
-_FIELDS = ("task", "version", "key")
+_FIELDS = ("task", "role", "version", "key")
 _SPEAKERS = {
     Role.THERAPIST: "the therapist",
     Role.CLIENT: "the client",
@@ -32,11 +32,28 @@ _SPEAKERS = {
 _AGAIN = "Your last reply could not be read. Reply with the JSON object alone, in the form that was asked for."
 
 
+_FILE_ROLES: Mapping[Role, str] = {
+    Role.THERAPIST: "therapist",
+    Role.CLIENT: "client",
+    Role.OTHER: "other",
+    Role.UNKNOWN: "other",
+}
+"""Whose prompt is used for whose turns."""
+
+ASKED: Mapping[Task, frozenset[Role]] = {
+    Task.EMOTION: frozenset(Role),
+    Task.STRATEGY: frozenset({Role.THERAPIST}),
+    Task.CUES: frozenset({Role.CLIENT}),
+}
+"""Whose turns a task is about. Where the role decides and is not known, the annotation is an abstention."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One prompt file. `key` is the one key of the JSON object that it asks for."""
 
     task: Task
+    role: str
     version: str
     key: str
     template: string.Template
@@ -65,17 +82,27 @@ class ClipFile:
 
 
 @cache
-def load_prompt(task: Task) -> Prompt:
-    """The prompt that ships for a task. Raises ConfigError where its file is not well formed."""
-    data = resources.files("ai_therapist.annotation").joinpath("prompts", f"{task.value}.md").read_bytes()
-    return parse_prompt(data, f"{task.value}.md")
+def load_prompt(task: Task, role: Role) -> Prompt:
+    """The prompt that ships for a task and a speaker's role. Raises ConfigError where its file is not well formed.
+
+    A task that is not about turns of this role has no prompt for it; that of its own role stands for it.
+    """
+    name = _FILE_ROLES[role if role in ASKED[task] else min(ASKED[task])]
+    data = resources.files("ai_therapist.annotation").joinpath("prompts", f"{task.value}_{name}.md").read_bytes()
+    return parse_prompt(data, f"{task.value}_{name}.md")
+
+
+def prompt_digests(tasks: Iterable[Task]) -> dict[str, str]:
+    """Sha256 of every prompt file that the tasks use, by its name."""
+    prompts = (load_prompt(task, role) for task in tasks for role in sorted(ASKED[task]))
+    return {f"{prompt.task.value}_{prompt.role}": prompt.sha256 for prompt in prompts}
 
 
 def parse_prompt(data: bytes, name: str) -> Prompt:
     """The prompt that a file holds.
 
-    Raises ConfigError unless the file has exactly the fields task, version and key between two lines of three dashes,
-    and names its placeholders right.
+    Raises ConfigError unless the file has exactly the fields task, role, version and key between two lines of three
+    dashes, and names its placeholders right.
     """
     text = data.decode("utf-8")
     opening, _, rest = text.partition("---\n")
@@ -89,7 +116,10 @@ def parse_prompt(data: bytes, name: str) -> Prompt:
         raise ConfigError(f"prompt {name} has a placeholder other than {', '.join(sorted(known))}")
     if fields["task"] not in set(Task):
         raise ConfigError(f"prompt {name} is for a task that does not exist")
-    return Prompt(Task(fields["task"]), fields["version"], fields["key"], template, hashlib.sha256(data).hexdigest())
+    if fields["role"] not in _FILE_ROLES.values():
+        raise ConfigError(f"prompt {name} is for a role that does not exist")
+    digest = hashlib.sha256(data).hexdigest()
+    return Prompt(Task(fields["task"]), fields["role"], fields["version"], fields["key"], template, digest)
 
 
 def render_definitions(codebook: Codebook, task: Task) -> str:
@@ -109,9 +139,14 @@ def build_messages(
     target: SpokenTurn,
     route: Route,
     clip: ClipFile | None,
+    mark: str | None = None,
 ) -> list[Message]:
-    """The messages that ask about `target`. Raises ValueError where the route shows a clip and there is none."""
-    mark = mark_for([turn.text for turn in (*context, target)])
+    """The messages that ask about `target`. Raises ValueError where the route shows a clip and there is none.
+
+    `mark` is that of the whole session, so that a model that has read the instruction once need not read it again;
+    without it the mark follows from the turns that are shown.
+    """
+    mark = mark or mark_for([turn.text for turn in (*context, target)])
     instruction = prompt.template.substitute(
         speaker=_SPEAKERS[target.role], definitions=render_definitions(codebook, prompt.task), mark=mark
     )

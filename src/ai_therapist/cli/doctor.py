@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 
 import click
@@ -14,13 +15,8 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "speech",
         ("pocketsphinx", "faster-whisper", "kaldi-native-fbank", "scikit-learn"),
     ),
-    "transcription by whisper (and a model on this machine)": (
-        "speech",
-        ("faster-whisper", "ctranslate2", "kaldi-native-fbank", "scikit-learn"),
-    ),
     "transcription by AssemblyAI (and ASSEMBLYAI_API_KEY)": ("cloud", ("assemblyai",)),
     "transcript files, ELAN among them": ("formats", ("defusedxml",)),
-    "embedded annotator": ("core", ("numpy", "safetensors")),
     "dataset folder": ("train", ("datasets", "pyarrow")),
     "fine-tuning and the tuned model": ("train", ("torch", "transformers", "peft")),
     "4-bit loading of a 7B model": ("train", ("bitsandbytes",)),
@@ -46,9 +42,25 @@ def command() -> None:
         state = "ready" if not missing else f"missing: pip install 'ai-therapist[{extra}]'"
         rows.append([part, state, ", ".join(f"{name} {version or '-'}" for name, version in versions.items())])
     out.print(table("Parts", ["part", "state", "packages"], rows))
+    out.print(table("Annotators", ["annotator", "what it is", "state"], list(_annotators())))
     out.print("The embedded parts need no key, no account and no download.")
     named = [name for name in CREDENTIALS if os.environ.get(name)]
     out.print(f"Credentials set: {', '.join(named) or 'none'}")
+
+
+def _annotators() -> Iterator[list[str]]:
+    """Every kind of model with what it still needs here."""
+    from ai_therapist.models.catalogue import KINDS
+
+    for name, kind in KINDS.items():
+        spec = name if kind.where is None else f"{name}[:{kind.where}]" if kind.optional else f"{name}:{kind.where}"
+        lacking = kind.lacks()
+        if any(_version(package) is None for package in kind.packages):
+            state = f"missing: pip install 'ai-therapist[{kind.extra}]'"
+        else:
+            state = "ready" if lacking is None else f"set {lacking}"
+        where = "; elsewhere: needs the permission annotate_cloud" if kind.sends_away() else ""
+        yield [spec, kind.summary + where, state]
 
 
 def _version(distribution: str) -> str | None:

@@ -15,7 +15,9 @@ RUNS = ("extraction", "annotation", "dataset", "finetuning", "evaluation")
 @workspace_option
 def command(workspace: Path, release: bool) -> None:
     """Show what every stage did with its items, and why some are not done."""
+    from ai_therapist.annotation.rates import describe_endings
     from ai_therapist.cli.console import out, role_reviews, say, table
+    from ai_therapist.pipeline.limits import spending
     from ai_therapist.store.workspace import Status, Workspace
 
     place = Workspace.existing(workspace)
@@ -33,6 +35,11 @@ def command(workspace: Path, release: bool) -> None:
             if item.status is not Status.DONE
         ]
     out.print(table(f"Workspace {workspace}", ["stage", "read", *Status], rows))
+    annotation = place.find_run("annotation")
+    for line in describe_endings(annotation) if annotation is not None else ():
+        out.print(line)
+    for scope, account, usd in spending():
+        out.print(f"Spent on {scope} under {account!r}: {usd:.4f} dollars")
     problems += role_reviews(place.find_run("extraction"))
     for line in problems:
         say(line)

@@ -184,8 +184,7 @@ def _answer(speaker: Speaker, config: InferenceConfig, line: _Line, folder: Path
 
 
 def _talked(speaker: Speaker, config: InferenceConfig, asked: Asked, folder: Path, begun: Answered) -> Answered:
-    # Nobody goes on from here.
-    chat = Chat(speaker, config.model_copy(update={"read_ahead": False}))
+    chat = Chat(speaker, config)
     chat.opening()
     chat.recall(turn.said for turn in asked.earlier)
     clip = None if asked.clip is None else folder / asked.clip

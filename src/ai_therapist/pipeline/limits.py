@@ -320,7 +320,9 @@ class Limiter:
         scope = self.quota.scope
         pause = 0.0
         if isinstance(error, ServerBusy):
-            pause = min(max(error.retry_after_s or 0.0, 0.0), LONGEST_PAUSE_S)
+            wish = error.retry_after_s or 0.0
+            # A number that is none is no wish, and compares as no number does.
+            pause = 0.0 if math.isnan(wish) else min(max(wish, 0.0), LONGEST_PAUSE_S)
             # Calls that were under way at the last cut say nothing about the rate after it.
             self._db.execute(
                 _CUT,

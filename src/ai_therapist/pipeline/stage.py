@@ -100,6 +100,11 @@ class Job:
         """Folder that stays until this very action is finished: for checkpoints."""
         return self._store.work(self._task.key)
 
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Names of the outputs that the stage was declared to give."""
+        return self._task.stage.gives
+
     def names(self, pattern: str = "*") -> list[str]:
         """Names of the inputs that match, sorted."""
         return sorted(name for name in self._task.inputs if fnmatchcase(name, pattern))

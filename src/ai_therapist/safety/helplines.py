@@ -23,9 +23,7 @@ EU_COUNTRIES = frozenset(
 CountryCode = Annotated[str, Field(pattern=r"^([A-Z]{2}|world)$")]
 
 
-class Checked(Record):
-    """A row of the table: what place it serves, and when its number was read where."""
-
+class _Checked(Record):
     country: CountryCode
     """ISO 3166-1 alpha-2, EU for the Union, or "world"."""
     place: Annotated[str, Field(min_length=1)]
@@ -45,13 +43,13 @@ class Checked(Record):
         return self.verified_on is not None and (on - self.verified_on).days <= FRESH_DAYS
 
 
-class EmergencyNumber(Checked):
+class EmergencyNumber(_Checked):
     """The number to call when life is in danger."""
 
     number: Annotated[str, Field(pattern=r"^\d{3}$")]
 
 
-class Helpline(Checked):
+class Helpline(_Checked):
     """One service, with the ways in which it can be reached."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]

@@ -316,6 +316,28 @@ def write_atomically(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def append_durably(path: Path, line: bytes) -> None:
+    """Add a line to a file so that it survives a kill and a power cut once this has returned. Raises StoreError."""
+    with told_as_store_error(f"write {path}"):
+        fresh = not path.exists()
+        with path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        if fresh:
+            sync_folder(path.parent)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The finished lines of such a file, none where there is no file; a line that was never finished is cut off."""
+    with told_as_store_error(f"read {path}"):
+        data = path.read_bytes() if path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            os.truncate(path, len(whole))
+    return whole.splitlines()
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a blob a second name; a copy where the file system knows no hard links."""
     try:
