@@ -57,10 +57,11 @@ def running(
     options: StudioOptions = TOY,
     generator: TextGenerator | None = None,
     scorer: LabelScorer | None = None,
+    service: ChatService | None = None,
 ) -> Iterator[str]:
     """The address of a studio that is served from a thread of this process."""
     told: Queue[str] = Queue()
-    studio = make_studio(workspace, service_of(generator, scorer), options, on_start=told.put)
+    studio = make_studio(workspace, service or service_of(generator, scorer), options, on_start=told.put)
     thread = threading.Thread(target=studio.server.run)
     thread.start()
     try:

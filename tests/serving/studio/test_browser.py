@@ -22,7 +22,7 @@ from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_recording
 from tests.browser import BROWSER, NO_BROWSER
 from tests.serving.servers import Slow
-from tests.serving.studio.opened import running
+from tests.serving.studio.opened import running, service_of
 from tests.serving.studio.study import HOSTILE, LINES, evaluated, make_study
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
@@ -293,6 +293,24 @@ def test_the_chat_streams_takes_a_clip_and_shows_labels_on_request(
         seen.context.close()
     assert seen.trouble == []
     assert seen.elsewhere == []
+
+
+def test_a_closed_window_leaves_no_conversation_behind(browser: Browser, workspace: Workspace) -> None:
+    service = service_of()
+    with running(workspace, StudioOptions(sends_away=True), service=service) as address:
+        seen = watched(browser, address)
+        page = seen.open("chat")
+        expect(page.locator(".notice").nth(1)).to_contain_text("runs on another computer")
+        page.get_by_label("Your message").fill("a calm evening")
+        page.get_by_label("Your message").press("Enter")
+        expect(page.locator(".theirs:not([aria-busy])")).to_be_visible()
+        assert len(service.conversations) == 1
+        page.goto("about:blank")
+        until = time.monotonic() + 8
+        while len(service.conversations) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(service.conversations) == 0
+        seen.context.close()
 
 
 def test_the_camera_makes_a_clip(browser: Browser, workspace: Workspace) -> None:

@@ -64,6 +64,16 @@ def test_a_waveform_is_as_loud_as_its_loudest_point(study: Workspace) -> None:
     assert min(peaks) >= 0
 
 
+def test_a_session_without_sound_has_no_waveform(study: Workspace) -> None:
+    run = study.load_run("annotation", "annotate")
+    items = []
+    for item in run.items:
+        silent = {name: digest for name, digest in item.artefacts.items() if name != "audio"}
+        items.append(item.model_copy(update={"artefacts": silent}))
+    study.save_run(RunRecord(run="annotation", config={}, read=len(items), items=tuple(items)))
+    assert Library(study).waveform(ONE) == []
+
+
 def test_faces_and_voices_are_shown_for_judging_only_where_the_consent_permits_it(study: Workspace) -> None:
     one, _, words_only = Library(study).sessions()
     assert one.media_refusal is None

@@ -32,7 +32,8 @@ export async function ask(method, path, { query = {}, body, signal } = {}) {
   if (body !== undefined) headers['content-type'] = 'application/json';
   let answer;
   try {
-    answer = await fetch(path + search, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    // A forgetting that is asked for as the page closes must still arrive.
+    answer = await fetch(path + search, { method, headers, signal, keepalive: method === 'DELETE', body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Refused(0, 'the studio does not answer: is the command still running in its terminal?');

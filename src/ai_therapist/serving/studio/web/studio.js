@@ -92,5 +92,7 @@ document.querySelector('.skip').addEventListener('click', (event) => {
   main.focus();
 });
 window.addEventListener('hashchange', show);
+window.addEventListener('pagehide', () => leave?.());
+window.addEventListener('pageshow', (event) => { if (event.persisted) show(); });
 paint(kept.get('theme') ?? 'system');
 await show();
