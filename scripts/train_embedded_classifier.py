@@ -27,7 +27,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from ai_therapist.models.embedded import Card, HeadCard, weights_bytes
+from ai_therapist.models.embedded import Card, Head, HeadCard, weights_bytes
 from ai_therapist.models.text_features import FEATURES_VERSION, features_of
 from ai_therapist.models.turn_lines import TurnLine
 from ai_therapist.records import Role, Task, load_codebook
@@ -194,23 +194,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="weights file to write")
     options = parser.parse_args()
     book = load_codebook()
-    heads, weights, biases = {}, {}, {}
+    cards, heads = {}, {}
     # One fold of the emotions is enough for a temperature; the strategies are few and quick.
     for task, samples, folds in (
         (Task.EMOTION, emotion_samples(options.goemotions), 1),
         (Task.STRATEGY, original_samples(Task.STRATEGY), FOLDS),
     ):
         weight, bias, temperature = train(task, samples, folds)
-        weights[task.value], biases[task.value] = weight.astype(np.float32), bias.astype(np.float32)
-        heads[task.value] = HeadCard(labels=book.names(task), temperature=float(temperature[0]))
+        heads[task.value] = Head(weight.astype(np.float32), bias.astype(np.float32))
+        cards[task.value] = HeadCard(labels=book.names(task), temperature=float(temperature[0]))
     card = Card(
         features=FEATURES_VERSION,
         codebook=book.version,
-        heads=heads,
+        heads=cards,
         data=DATA,
         inputs_sha256=inputs_digest(options.goemotions),
     )
-    data = weights_bytes(card, weights, biases)
+    data = weights_bytes(card, heads)
     options.output.write_bytes(data)
     print(f"{options.output}: {len(data) / 1e6:.1f} MB, sha256 {hashlib.sha256(data).hexdigest()[:12]}")
 

@@ -38,8 +38,14 @@ def _help(context: click.Context) -> list[str]:
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     from ai_therapist.annotation.codebook_page import codebook_page
+    from ai_therapist.inference.reply import FIXED_FAILED, FIXED_IMMINENT
+    from ai_therapist.safety.protocol_page import protocol_page
 
-    return {DOCS / "commands.md": command_reference(), DOCS / "codebook.md": codebook_page()}
+    return {
+        DOCS / "commands.md": command_reference(),
+        DOCS / "codebook.md": codebook_page(),
+        DOCS / "SAFETY_PROTOCOL.md": protocol_page(FIXED_IMMINENT, FIXED_FAILED),
+    }
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 HEAVY_ONLY_IN = (
     "videollama2/",
+    "models/base.py",
     "models/local.py",
     "models/weighing.py",
     "models/causal.py",

@@ -6,6 +6,8 @@ import pytest
 
 from ai_therapist.formats.catalogue import FORMATS, Format, format_named
 from ai_therapist.formats.passages import passages_of
+from ai_therapist.store.codec import encode
+from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 from ai_therapist.testing import make_session, make_transcript
 from tests.cli.conftest import Cli
 
@@ -59,3 +61,23 @@ def test_force_replaces(run_cli: Cli, source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.vtt").write_text("old")
     assert run_cli("convert", source, "out.vtt", "--force").code == 0
     assert (tmp_path / "out.vtt").read_text().startswith("WEBVTT")
+
+
+def test_a_session_of_the_workspace_is_converted_with_its_words(run_cli: Cli, tmp_path: Path) -> None:
+    workspace, heard = Workspace(tmp_path / "study"), make_transcript(make_session())
+    item = ItemRecord(
+        item=heard.session,
+        name="one",
+        status=Status.DONE,
+        reason=None,
+        artefacts={"transcript": workspace.store.put_bytes(encode(heard))},
+        actions=(),
+        counts={},
+    )
+    workspace.save_run(RunRecord(run="extraction", config={}, read=1, items=(item,)))
+    assert run_cli("convert", "one", "one.assemblyai.json", "-w", "study").code == 0
+    written = format_named("assemblyai").read((tmp_path / "one.assemblyai.json").read_bytes(), "x")
+    assert written == passages_of(heard)
+    shown = run_cli("convert", "nobody", "out.vtt", "-w", "study")
+    assert (shown.code, "'nobody': neither a file" in shown.err) == (2, True)
+    assert run_cli("convert", "nobody", "out.vtt", "-w", "nowhere").code == 2

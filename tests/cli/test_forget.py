@@ -9,6 +9,7 @@ import pytest
 from ai_therapist.extraction.config import ExtractionConfig
 from ai_therapist.extraction.run import extract
 from ai_therapist.pipeline.executors import InlineExecutor
+from ai_therapist.store.actions import TicketRecord
 from ai_therapist.store.codec import encode
 from ai_therapist.store.uploads import note_upload
 from ai_therapist.store.workspace import Status, Workspace
@@ -59,3 +60,14 @@ def test_a_forgotten_recording_is_refused(run_cli: Cli, arc: Arc, tmp_path: Path
     (skipped,) = run.of_status(Status.SKIPPED)
     assert "forgotten here on request" in str(skipped.reason)
     assert not workspace.store.has(workspace.index.source_digest(folder / "again.mp4"))
+
+
+def test_what_was_sent_to_a_paid_service_is_named(run_cli: Cli, tmp_path: Path) -> None:
+    arc = make_arc(tmp_path / "study", "one", "two", turns=6)
+    session = arc.workspace.load_run("extraction", "extract").done[0].item
+    ticket = TicketRecord(key="0" * 64, stage="transcribe-assemblyai", item=session, ticket="job-7")
+    arc.workspace.store.keep_ticket(ticket)
+    shown = run_cli("forget", session, "-w", arc.workspace.root, "--yes")
+    assert shown.code == 0
+    assert "sent away by transcribe-assemblyai (job job-7)" in shown.out
+    assert list(arc.workspace.store.tickets()) == []

@@ -1,5 +1,6 @@
 """What other programs get: equal rows in every layout, one task a file, clips only where asked for and permitted."""
 
+import importlib
 import io
 import json
 import tarfile
@@ -70,7 +71,10 @@ def test_videofolder_reads_back_equal(filmed: Workspace, load_dataset: Any) -> N
     done = export_layout(filmed, Layout.VIDEOFOLDER)
     loaded = load_dataset(done.folder)
     expected = turns_with_clips(filmed)
-    assert set(loaded) == set(expected)
+    assert {split: part.num_rows for split, part in loaded.items()} == {s: len(rows) for s, rows in expected.items()}
+    header = importlib.import_module("yaml").safe_load((done.folder / "README.md").read_text("utf-8").split("---\n")[1])
+    sizes = {each["name"]: each["num_bytes"] for each in header["dataset_info"][0]["splits"]}
+    assert sizes == {split: sum(file.stat().st_size for file in (done.folder / split).iterdir()) for split in expected}
     for split, rows in expected.items():
         read = undecoded(loaded[split], "video").to_list()
         assert [Path(row["video"]["path"]).read_bytes() for row in read] == [clip_bytes(filmed, row) for row in rows]
@@ -100,6 +104,16 @@ def test_webdataset_reads_back_equal(filmed: Workspace, load_dataset: Any) -> No
         assert [row["mp4"]["bytes"] for row in read] == [clip_bytes(filmed, row) for row in rows]
         assert [row["json"] for row in read] == rows
         assert [row["__key__"] for row in read] == [row["id"] for row in rows]
+
+
+def test_the_card_of_a_layout_says_what_is_in_it(filmed: Workspace) -> None:
+    rows = sum(map(len, turns_with_clips(filmed).values()))
+    alone = (export_layout(filmed, Layout.WEBDATASET).folder / "README.md").read_text("utf-8")
+    beside = (export_layout(filmed, Layout.PARQUET).folder / "README.md").read_text("utf-8")
+    assert f"holds the {rows} rows of `clips`" in alone
+    assert f"`media`: {rows} turns" in beside
+    assert "clips with faces and voices are included" in alone
+    assert (filmed.dataset / "README.md").read_text("utf-8").count("no media is included") == 1
 
 
 def test_a_full_shard_is_followed_by_another_and_equal_rows_give_equal_bytes(filmed: Workspace, tmp_path: Path) -> None:

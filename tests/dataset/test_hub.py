@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ai_therapist.dataset.hub import Access, push_folder
 from ai_therapist.errors import MissingInput, NotPermitted, RequestError, TransientError
@@ -70,6 +73,40 @@ def test_a_second_push_makes_no_commit_and_a_changed_file_goes_alone(
     assert (third.sent, third.removed, third.unchanged) == (1, 1, 3)
     assert "notes.txt" not in hub.repository(REPOSITORY).files
     assert len(hub.uploads) == 4
+
+
+_STATES = st.lists(
+    st.dictionaries(
+        st.sampled_from(["a.txt", "b.json", "data/c.parquet", "data/d.parquet", "deep/er/e.tar", "README.md"]),
+        st.sampled_from([b"---\none\n", b"---\ntwo\n", b"---\n" + b"x" * 3000]),
+        min_size=1,
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(states=_STATES)
+def test_whatever_was_there_the_repository_becomes_the_folder(hub: LoopbackHub, states: list[dict[str, bytes]]) -> None:
+    hub.repositories.clear()
+    with tempfile.TemporaryDirectory() as temporary:
+        workspace = Workspace(Path(temporary) / "workspace")
+        for number, files in enumerate(states):
+            folder = Path(temporary) / str(number)
+            for name, data in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+            before = {} if number == 0 else states[number - 1]
+            pushed = push_folder(REPOSITORY, folder, kind="dataset", workspace=workspace, sessions=[])
+            there = hub.repository(REPOSITORY)
+            assert {name: data for name, data in there.files.items() if name != ".gitattributes"} == files
+            assert pushed.sent == sum(before.get(name) != data for name, data in files.items())
+            assert pushed.removed == len(before.keys() - files.keys())
+        commits = len(there.commits)
+        assert push_folder(REPOSITORY, folder, kind="dataset", workspace=workspace, sessions=[]).sent == 0
+        assert len(there.commits) == commits
+        workspace.index.close()
 
 
 def test_many_files_go_in_commits_of_a_hundred_with_the_card_in_the_last(

@@ -1,5 +1,9 @@
 """A dataset leaves only whole, redacted, permitted and private; what arrived reads back as it lies here."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from ai_therapist.dataset.layouts import Layout
 from ai_therapist.dataset.manifest import MANIFEST, REPORT
 from ai_therapist.dataset.release import STAGED, publish_dataset
 from ai_therapist.dataset.run import build_dataset
+from ai_therapist.dataset.tables import read_table
 from ai_therapist.errors import MissingInput, NotPermitted
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.records import Basis, Subject, Use
@@ -66,6 +71,25 @@ def test_the_client_downloads_what_was_sent(hub: LoopbackHub, workspace: Workspa
     got = Path(snapshot_download(NAME, repo_type="dataset", endpoint=hub.url, cache_dir=tmp_path / "hub"))
     for name, data in hub.repository(NAME).files.items():
         assert (got / name).read_bytes() == data
+
+
+_LOAD = """
+import json, sys, datasets
+loaded = datasets.load_dataset("lab/talks", sys.argv[1], cache_dir=sys.argv[2])
+print(json.dumps({split: part.to_list() for split, part in loaded.items()}))
+"""
+
+
+def test_load_dataset_reads_the_repository_by_its_name(hub: LoopbackHub, workspace: Workspace, tmp_path: Path) -> None:
+    publish_dataset(_built(workspace, _sessions()), NAME)
+    # A process of its own: the client and `datasets` read where the Hub is when they are imported.
+    environment = {**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", _LOAD, "clips", str(tmp_path / "cache")]
+    environment.pop("HF_DATASETS_OFFLINE", None)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    here = {path.name.partition("-")[0]: read_table(path) for path in (workspace.dataset / "clips").iterdir()}
+    assert json.loads(done.stdout) == here
 
 
 def test_one_session_that_may_not_be_given_away_stops_everything(hub: LoopbackHub, workspace: Workspace) -> None:

@@ -55,6 +55,17 @@ def test_a_majority_is_more_than_half_and_a_tie_is_no_label() -> None:
     assert verdict(["joy", "joy", "fear", "anger"], [], label_rule="majority").label is None
 
 
+def test_what_a_panel_came_to_stands_for_its_members() -> None:
+    votes = [
+        *_answers("models", ["joy", "joy", "fear"]),
+        make_annotation(TURN, Task.EMOTION, "joy", "panel of 3 (majority): m0, m1, m2"),
+    ]
+    assert Votes(votes, [], DatasetConfig()).on(TURN, Task.EMOTION) == Verdict("joy", "models", None)
+    split = make_annotation(TURN, Task.EMOTION, None, "panel of 2 (unanimous): m0, m1")
+    silent = Votes([*_answers("models", ["joy", "joy"]), split], [], DatasetConfig())
+    assert silent.on(TURN, Task.EMOTION) == Verdict(None, None, "abstention")
+
+
 @given(
     models=st.lists(st.sampled_from([None, "joy", "fear"]), max_size=5),
     people=st.lists(st.sampled_from([None, "joy", "fear"]), max_size=3),

@@ -18,7 +18,8 @@ Model = VideoLLaMA2Qwen2ForConditionalGeneration
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return random_base(BaseConfig())
+    made: Model = random_base(BaseConfig())
+    return made
 
 
 @pytest.fixture(scope="module")

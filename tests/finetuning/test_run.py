@@ -12,8 +12,9 @@ from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.run import build_dataset
 from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.finetuning.config import FinetuningConfig
-from ai_therapist.finetuning.run import finetune
+from ai_therapist.finetuning.run import finetune, verify_model
 from ai_therapist.models.local import open_tuned
+from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.stage import Progress, ignore_progress
@@ -70,12 +71,35 @@ def test_a_dataset_becomes_a_model_that_answers(workspace: Workspace, tmp_path: 
     training, curve = _json(workspace, "training"), _json(workspace, "curve")
     assert training["loss_last"] < 0.6 * training["loss_first"]
     assert training["steps"] == len(curve)
-    assert set(curve[0]) == {"step", "loss", "learning_rate"}
-    assert {"clips seen and heard", f"loss {curve[0]['loss']:.3f}"} <= set(notes)
+    assert set(curve[0]) == {"step", "loss", "learning_rate", "gradient_norm", "tokens", "learned"}
+    assert "clips seen and heard" in notes
+    assert any(
+        note.startswith(f"loss {curve[0]['loss']:.3f}, ") and " tokens/s, " in note and note.endswith(" GiB")
+        for note in notes
+    )
     workspace.store.checkout(item.artefacts["model"], tmp_path / "model")
     model = open_tuned(tmp_path / "model")
     assert "tiny-toy" in model.name
     assert "".join(model.generate([Message.of_text("user", "hello")], max_tokens=5))
+
+
+def test_training_goes_on_from_an_earlier_model_and_remembers_it(workspace: Workspace, tmp_path: Path) -> None:
+    _prepare(workspace)
+    (first,) = _finetune(workspace).items
+    workspace.store.checkout(first.artefacts["model"], tmp_path / "model")
+    assert all(check.holds for check in verify_model(workspace))
+    name = TunedFolder.model_validate_json((tmp_path / "model" / TunedFolder.FILE).read_bytes()).name
+    went_on = finetune(workspace, QUICK, InlineExecutor(workspace.store), start=str(tmp_path / "model"))
+    (second,) = went_on.done
+    after, before = (json.loads(workspace.store.read(item.artefacts["training"])) for item in (second, first))
+    assert after["loss_first"] == pytest.approx(before["loss_last"], rel=1e-4)
+    workspace.store.checkout(second.artefacts["model"], tmp_path / "again")
+    about = TunedFolder.model_validate_json((tmp_path / "again" / TunedFolder.FILE).read_bytes())
+    assert about.lineage == (name,)
+    lines = (workspace.root / "view" / "finetuning" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, after["steps"] + 1))
+    with pytest.raises(MissingInput, match="no tuned model with an adapter"):
+        finetune(workspace, QUICK, InlineExecutor(workspace.store), start=str(tmp_path))
 
 
 def test_what_did_not_change_is_not_done_again(workspace: Workspace) -> None:

@@ -29,7 +29,6 @@ def test_a_script_opens_by_file(tmp_path: Path) -> None:
         ("embeded", "did you mean 'embedded'"),
         ("oracle", "known are embedded, gemini, openai, causal, videollama2, tuned, scripted"),
         ("", "known are"),
-        ("embedded:large", "takes nothing after its name"),
         ("scripted", "write scripted:FILE"),
         ("scripted:", "write scripted:FILE"),
         ("tuned", "needs a folder: write tuned:FOLDER"),

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from ai_therapist.errors import StoreError
-from ai_therapist.models.embedded import Card, EmbeddedClassifier, HeadCard, load_embedded, weights_bytes
+from ai_therapist.models.embedded import Card, EmbeddedClassifier, Head, HeadCard, load_embedded, weights_bytes
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.models.text_features import FEATURES_VERSION
 from ai_therapist.records import Modality, Task, load_codebook
@@ -36,8 +36,10 @@ def make_bytes(card: Card) -> bytes:
     sizes = {name: len(head.labels) for name, head in card.heads.items()}
     return weights_bytes(
         card,
-        {name: rng.normal(size=(size, BUCKETS)).astype(np.float32) for name, size in sizes.items()},
-        {name: np.zeros(size, np.float32) for name, size in sizes.items()},
+        {
+            name: Head(rng.normal(size=(size, BUCKETS)).astype(np.float32), np.zeros(size, np.float32))
+            for name, size in sizes.items()
+        },
     )
 
 
@@ -159,7 +161,7 @@ def test_weights_for_another_codebook_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "weights", make_bytes(make_card(heads=heads, codebook="0.9")))
 
     with pytest.raises(StoreError, match=r"codebook 0\.9"):
-        EmbeddedClassifier.from_file(path)
+        EmbeddedClassifier.from_file(path, BOOK)
 
 
 def test_weights_for_other_features_are_refused(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_missing_head_is_refused(tmp_path: Path) -> None:
     data = save({"emotion.weight": np.zeros((7, 4), np.float16)}, metadata={"card": make_card().model_dump_json()})
 
     with pytest.raises(StoreError, match="labels of codebook"):
-        EmbeddedClassifier.from_file(write(tmp_path / "one", make_bytes(with_one)))
+        EmbeddedClassifier.from_file(write(tmp_path / "one", make_bytes(with_one)), BOOK)
     with pytest.raises(StoreError, match="lacks the weights"):
         EmbeddedClassifier.from_file(write(tmp_path / "empty", data))
 

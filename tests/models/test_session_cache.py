@@ -94,9 +94,19 @@ def test_a_turn_reads_only_what_is_new(model: TunedModel) -> None:
         anew(model, prompt(9))
     with tokens_read(model) as new:
         kept(model, prompt(9))
-    two_turns = len(model._prompt_ids(TALK[6:8], [], answer=False))
-    assert sum(new) < sum(whole) / 2
-    assert new[0] <= two_turns
+    before = len(model._prompt_ids(prompt(7)[:-1], [], answer=False))
+    assert new == [whole[0] - before], "one pass over all that came after the turns that were read"
+
+
+def test_what_was_read_ahead_is_not_read_again(model: TunedModel) -> None:
+    expected = anew(model, prompt(9))
+    model.read_ahead(prompt(9)[:-1])
+    branch = len(model._prompt_ids(prompt(9), [])) - len(model._prompt_ids(prompt(9)[:-1], [], answer=False))
+    with tokens_read(model) as new:
+        model.read_ahead(prompt(9)[:-1])
+        found = kept(model, prompt(9))
+    assert new == [branch]
+    same(found, expected)
 
 
 def test_another_history_is_read_from_where_it_parts(model: TunedModel) -> None:

@@ -1,8 +1,8 @@
 """How people label: which question comes next, what a person is shown of others' answers, how far two agree.
 
 Nobody sees another person's answer before giving one: agreement between two who copied says nothing. A blind rater
-does not see the models' answers either, and the order of the queue then hangs on no answer of a person. Nothing here
-reads or writes; store/decisions.py keeps what is decided.
+does not see the models' answers either, and the order of the queue then tells whether somebody answered, never what.
+Nothing here reads or writes; store/decisions.py keeps what is decided.
 """
 
 from __future__ import annotations

@@ -21,12 +21,15 @@ COMMANDS: dict[str, str] = {
     "dataset": "Build examples, splits and the local dataset folder.",
     "export": "Make a folder for other trainers and programs out of the dataset.",
     "publish": "Send the dataset to a private repository on the Hub.",
+    "plan": "Show what a training will cost: tokens, operations, memory and time.",
+    "preview": "Show in colour what is fed to the model and exactly which tokens it learns.",
     "finetune": "Tune a multimodal model on the training split.",
+    "verify-model": "Prove that the tuned model is the one that was trained, reloaded, merged and served.",
     "evaluate": "Measure the tuned model and baselines; write report.json and report.html.",
     "compare": "Compare two systems on the same items, with intervals and p-values.",
     "suite": "Run a published test set on files of yours, beside its published rows.",
     "judge": "Let a model rate the stored replies by a versioned rubric.",
-    "agreement": "Measure how far a judge's ratings agree with those of people.",
+    "agreement": "Measure how far people, models and judges agree.",
     "chat": "Talk to a model inside the safety shell.",
     "predict": "Let a model answer a file of conversations or clips, one line each.",
     "serve": "Serve a model inside the safety shell to OpenAI's clients.",
@@ -45,7 +48,7 @@ _EPILOG = "Exit codes: 0 done; 1 a fault; 2 the request is wrong, nothing was ch
 
 
 class LazyGroup(click.Group):
-    """A group whose commands lie in modules of their own, `ai_therapist.cli.NAME`."""
+    """A group whose commands lie in modules of their own, `ai_therapist.cli.NAME`, with "_" for "-"."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the arc."""
@@ -55,7 +58,7 @@ class LazyGroup(click.Group):
         """The command, imported now; None for a name that is none."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"ai_therapist.cli.{cmd_name}").command
+        command: click.Command = import_module(f"ai_therapist.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -66,8 +66,15 @@ class Arc:
             ),
         )
 
-    def finetune(self) -> RunRecord:
-        """Training examples to a tuned model; in this process, so that progress is seen."""
+    def train_annotator(self) -> RunRecord:
+        """Labels of the training split to a classifier."""
+        from ai_therapist.finetuning.annotator_run import train_annotator
+
+        executor = make_executor(self._settings, self.workspace.store)
+        return self._timed("annotator", lambda watch: train_annotator(self.workspace, executor, watch))
+
+    def finetune(self, start: str | None = None) -> RunRecord:
+        """Training examples to a tuned model, from `start` on; in this process, so that progress is seen."""
         from ai_therapist.finetuning.run import finetune
         from ai_therapist.pipeline.executors import InlineExecutor
 
@@ -78,6 +85,7 @@ class Arc:
                 self._settings.finetuning,
                 InlineExecutor(self.workspace.store, watch.progress),
                 watch,
+                start,
             ),
         )
 

@@ -15,6 +15,10 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "speech",
         ("pocketsphinx", "faster-whisper", "kaldi-native-fbank", "scikit-learn"),
     ),
+    "transcription by whisper (and a model on this machine)": (
+        "speech",
+        ("faster-whisper", "ctranslate2", "kaldi-native-fbank", "scikit-learn"),
+    ),
     "transcription by AssemblyAI (and ASSEMBLYAI_API_KEY)": ("cloud", ("assemblyai",)),
     "transcript files, ELAN among them": ("formats", ("defusedxml",)),
     "dataset folder": ("train", ("datasets", "pyarrow")),

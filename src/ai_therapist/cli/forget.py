@@ -37,6 +37,12 @@ def command(session: str, yes: bool, workspace: Path) -> None:
         click.confirm("Remove all this for good?", abort=True, err=True)
     forget(place, found)
     out.print("Forgotten. The recording will be refused if it comes back.")
+    for job in found.jobs:
+        out.print(
+            f"Its sound was sent away by {job.stage} (job {job.ticket}). A finished job was deleted there unless you "
+            "kept it; delete one that did not finish in your account there",
+            markup=False,
+        )
     if not found.remote:
         out.print("Remote copies that remain: none; it was sent to no repository from here.")
         return

@@ -90,6 +90,7 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
     if opening.rater is not None and _RATER.fullmatch(opening.rater) is None:
         raise RequestError("--rater: a pseudonym is up to 40 letters, digits, dots and dashes, as  --rater ann")
     from ai_therapist.cli.console import notes
+    from ai_therapist.models.catalogue import sends_away
     from ai_therapist.serving.service import ChatService
     from ai_therapist.serving.studio.app import make_studio
     from ai_therapist.serving.studio.partner import find_partner
@@ -108,6 +109,7 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
             chat=silence,
             model=speaker.generator.name,
             is_toy=speaker.is_toy,
+            sends_away=settings.inference.model is not None and sends_away(settings.inference.model),
             country=settings.inference.country,
         )
         studio = make_studio(

@@ -33,9 +33,9 @@ def render_card(contents: Contents) -> str:
 def front_matter(tables: Sequence[Filled], folder: Path) -> str:
     """The YAML header: which files below `folder` make which split of which configuration, and its columns' types.
 
-    A file may be a pattern; its size is then left out.
+    A file may be a pattern that stands for several.
     """
-    size = sum(len(rows) for rows in tables[0].rows.values())
+    number = sum(len(rows) for rows in tables[0].rows.values())
     lines = [
         "---",
         "language: en",
@@ -44,7 +44,7 @@ def front_matter(tables: Sequence[Filled], folder: Path) -> str:
         "license_name: rights-records-of-the-sessions",
         "license_link: consent-manifest.json",
         "size_categories:",
-        f"- {_size_category(size)}",
+        f"- {_size_category(number)}",
         "task_categories:",
         "- text-generation",
         "- text-classification",
@@ -60,8 +60,9 @@ def front_matter(tables: Sequence[Filled], folder: Path) -> str:
         lines += [f"- config_name: {filled.table.name}", "  features:", *yaml_features(filled.table.features, 2)]
         lines.append("  splits:")
         for split, path in filled.files.items():
-            lines += [f"  - name: {split.value}", f"    num_examples: {len(filled.rows[split])}"]
-            lines += [f"    num_bytes: {path.stat().st_size}"] if path.is_file() else []
+            size = sum(file.stat().st_size for file in folder.glob(path.relative_to(folder).as_posix()))
+            lines += [f"  - name: {split.value}", f"    num_bytes: {size}"]
+            lines.append(f"    num_examples: {len(filled.rows[split])}")
     return "\n".join([*lines, "---", ""])
 
 

@@ -83,7 +83,7 @@ def agreed(contents: Contents) -> dict[tuple[str, str], tuple[int, int]]:
     """
     labels: dict[tuple[str, str, str], list[object]] = {}
     for _, row in contents.of(LABELS).all_rows():
-        if row["label"] is not None:
+        if row["label"] is not None and row["by"] != "panel":
             labels.setdefault((str(row["task"]), str(row["by"]), str(row["utterance"])), []).append(row["label"])
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for (task, side, _), given in labels.items():

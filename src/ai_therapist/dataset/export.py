@@ -112,6 +112,14 @@ def export_layout(workspace: Workspace, layout: Layout) -> Exported:
     return Exported(target, {split: len(own) for split, own in rows.items() if own}, number)
 
 
+_NOTE = {
+    True: "Beside the text tables there is the configuration `{name}`: {rows} turns with their clips.",
+    False: "This folder holds the {rows} rows of `clips` whose turn has a usable clip, with the clips, and nothing "
+    "else of what is described below.",
+}
+"""What a layout holds; whether the text tables lie beside it."""
+
+
 def _write_card(workspace: Workspace, folder: Path, tables: Sequence[Filled]) -> None:
     """The card of the dataset with a header that fits these files, and the papers beside it."""
     tree = workspace.store.tree(dataset_item(workspace).artefacts["dataset"])
@@ -120,6 +128,8 @@ def _write_card(workspace: Workspace, folder: Path, tables: Sequence[Filled]) ->
             link_or_copy(workspace.store.path(tree[name]), folder / name)
     body = workspace.store.read(tree["README.md"]).decode().split("---\n", 2)[2]
     body = body.replace("no media is included", "**clips with faces and voices are included**")
+    rows = sum(map(len, tables[-1].rows.values()))
+    body = f"\n> {_NOTE[len(tables) > 1].format(rows=rows, name=tables[-1].table.name)}\n{body}"
     # The tables there are links to blobs, which nobody may write to.
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "README.md").write_text(front_matter(tables, folder) + body, "utf-8")

@@ -15,7 +15,7 @@ from ai_therapist.dataset.build import SessionParts
 from ai_therapist.dataset.split import SALT
 from ai_therapist.dataset.tables import Feature, Row, Table
 from ai_therapist.dataset.votes import Votes
-from ai_therapist.records import Abstention, Annotation, Clip, Example, Label, Task, Turn, Use
+from ai_therapist.records import Abstention, Annotation, Clip, Example, Label, Provenance, Task, Turn, Use
 
 _TURN: Mapping[str, Feature] = {
     "role": "string",
@@ -194,7 +194,7 @@ def _label_row(session: str, annotation: Annotation) -> Row:
         "utterance": annotation.utterance,
         "task": annotation.task.value,
         "annotator": provenance.annotator,
-        "by": "models" if provenance.rater is None else "people",
+        "by": _side(provenance),
         "label": annotation.label,
         "reason": outcome.reason if isinstance(outcome, Abstention) else None,
         "probabilities": None if given is None else [{"label": name, "p": p} for name, p in given.items()],
@@ -205,6 +205,13 @@ def _label_row(session: str, annotation: Annotation) -> Row:
         "request_sha256": provenance.request_sha256,
         "at": provenance.at,
     }
+
+
+def _side(provenance: Provenance) -> str:
+    """Who answered: "people", "models", or a "panel" of models, whose outcome is no vote of its own."""
+    if provenance.rater is not None:
+        return "people"
+    return "panel" if provenance.is_panel else "models"
 
 
 def _clip_columns(clip: Clip | None) -> Row:

@@ -1,7 +1,7 @@
 """Which label wins where several were given: people before models, agreement before a label, and never a default.
 
     people decided (standing decisions) ──▶ only they count: one label, or none where they differ or cannot tell
-    nobody decided                      ──▶ the models count, by the same rule
+    nobody decided                      ──▶ the models count, by the same rule; where they sat as a panel, its outcome
 
 The rule is `dataset.labels_from` and `dataset.label_rule`; which side a label came from stands beside it in every row.
 """
@@ -34,7 +34,7 @@ class Votes:
     ) -> None:
         """Answers of models and standing answers of people. Raises InvalidRecord for a label outside the codebook."""
         self._config = config
-        self._models = _by_question(annotations)
+        self._models = _by_question(_settled(annotations))
         self._people = _by_question(decisions)
 
     def on(self, utterance: str, task: Task) -> Verdict:
@@ -59,6 +59,13 @@ class Votes:
         if enough:
             return Verdict(label, source, None)
         return Verdict(None, None, "people_disagreement" if source == "people" else "disagreement")
+
+
+def _settled(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """The answers of models; where a panel has settled a question, what it came to in place of its members' votes."""
+    given = list(annotations)
+    settled = {(each.utterance, each.task) for each in given if each.provenance.is_panel}
+    return [each for each in given if each.provenance.is_panel or (each.utterance, each.task) not in settled]
 
 
 def _by_question(annotations: Iterable[Annotation]) -> dict[tuple[str, Task], list[str | None]]:

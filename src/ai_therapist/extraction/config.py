@@ -13,8 +13,8 @@ from ai_therapist.records import Role
 class TranscribeConfig(StageConfig):
     """How speech becomes a transcript."""
 
-    speakers: Annotated[int, Field(ge=1, le=8)] = 2
-    """Number of voices to tell apart, 1 to 8. A further voice is absorbed by the nearest one."""
+    speakers: Annotated[int, Field(ge=0, le=8)] = 0
+    """Number of voices to tell apart, 1 to 8; 0 counts them. A further voice is absorbed by the nearest one."""
 
     min_silence_ms: Annotated[int, Field(ge=50, le=2000)] = 200
     """Silence in milliseconds that ends a stretch of speech, 50 to 2000."""
@@ -52,6 +52,56 @@ class AssemblyAIConfig(StageConfig):
 
     patience_s: Annotated[int, Field(ge=1, le=14_000, exclude=True)] = 7200
     """Seconds to wait for a transcript, 1 to 14000; the next run asks for the same one, without paying again."""
+
+
+class WhisperConfig(StageConfig):
+    """How faster-whisper transcribes and who tells the voices apart."""
+
+    model: Annotated[str, Field(min_length=1)] = "small"
+    """Name of a Whisper model, such as "small" or "large-v3", or a folder with one that CTranslate2 converted."""
+
+    download: Annotated[bool, Field(exclude=True)] = False
+    """Whether a model that is not here yet may be downloaded; without this it must be here."""
+
+    language: Annotated[str, Field(min_length=2, max_length=10)] = "en"
+    """Language code of the talk; "auto" lets the model find out, for each half minute anew."""
+
+    beam_size: Annotated[int, Field(ge=1, le=20)] = 5
+    """Alternatives that are followed at the same time, 1 to 20."""
+
+    compute_type: Literal["int8", "float16", "float32"] = "int8"
+    """Precision of the arithmetic; float16 needs a GPU."""
+
+    device: Annotated[Literal["cpu", "cuda", "auto"], Field(exclude=True)] = "cpu"
+    """Where it computes."""
+
+    diariser: Annotated[str, Field(min_length=1)] = "embedded"
+    """Who tells voices apart: "embedded", "pyannote:PIPELINE" or "sherpa-onnx:FOLDER" (see docs/extraction.md)."""
+
+    speakers: Annotated[int, Field(ge=0, le=20)] = 0
+    """Number of voices, 1 to 20; 0 counts them, up to 8 with the embedded diariser."""
+
+    min_silence_ms: Annotated[int, Field(ge=50, le=2000)] = 200
+    """Silence in milliseconds that ends a stretch of speech, 50 to 2000."""
+
+    speech_pad_ms: Annotated[int, Field(ge=0, le=500)] = 100
+    """Milliseconds kept on either side of a stretch of speech, 0 to 500."""
+
+    join_pause_ms: Annotated[int, Field(ge=0, le=5000)] = 700
+    """Longest pause in milliseconds inside one utterance of a speaker, 0 to 5000."""
+
+
+class ResolvedWhisper(WhisperConfig):
+    """The settings with what determines the words in place of a model's name, which may be a path."""
+
+    model: Annotated[str, Field(exclude=True)]
+    """Name or folder of the model."""
+    diariser: Annotated[str, Field(exclude=True)]
+    """Spec of the diariser."""
+    revision: str
+    """Digest of the model's weights."""
+    voices: str
+    """Name and version of the diariser."""
 
 
 class FilesConfig(StageConfig):
@@ -114,12 +164,15 @@ class NoConfig(StageConfig):
 class ExtractionConfig(StageConfig):
     """All settings of extraction."""
 
-    transcriber: Literal["embedded", "assemblyai", "files"] = "embedded"
-    """Who transcribes. embedded: PocketSphinx, for the samples. assemblyai: a paid service. files: transcripts beside
-    the recordings."""
+    transcriber: Literal["embedded", "whisper", "assemblyai", "files"] = "embedded"
+    """Who transcribes. embedded: PocketSphinx, for the samples. whisper: faster-whisper. assemblyai: a paid service.
+    files: transcripts beside the recordings."""
 
     transcribe: TranscribeConfig = TranscribeConfig()
     """The embedded transcriber: speech recognition and the telling apart of speakers."""
+
+    whisper: WhisperConfig = WhisperConfig()
+    """The transcriber whisper."""
 
     assemblyai: AssemblyAIConfig = AssemblyAIConfig()
     """The transcriber assemblyai."""

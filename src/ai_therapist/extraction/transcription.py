@@ -7,8 +7,14 @@ from contextlib import closing, suppress
 from typing import cast
 
 from ai_therapist.errors import ItemError, Postponed
-from ai_therapist.extraction.config import AssemblyAIConfig, ExtractionConfig, FilesConfig, TranscribeConfig
-from ai_therapist.extraction.transcribers import assemblyai, embedded, files
+from ai_therapist.extraction.config import (
+    AssemblyAIConfig,
+    ExtractionConfig,
+    FilesConfig,
+    ResolvedWhisper,
+    TranscribeConfig,
+)
+from ai_therapist.extraction.transcribers import assemblyai, embedded, files, whisper
 from ai_therapist.media import sound
 from ai_therapist.pipeline.stage import Job, Stage
 from ai_therapist.records import Media, Transcript
@@ -36,7 +42,10 @@ def transcribe_stage(config: ExtractionConfig) -> Stage:
     if config.transcriber == "assemblyai":
         paid = config.assemblyai
         return Stage("transcribe-assemblyai", 1, run_assemblyai, heard, gives, paid, assemblyai.TOOLS, _LONGEST_S)
-    return Stage("transcribe", 2, run_embedded, heard, gives, config.transcribe, embedded.TOOLS, 7200)
+    if config.transcriber == "whisper":
+        model = whisper.resolve(config.whisper)
+        return Stage("transcribe-whisper", 1, run_whisper, heard, gives, model, whisper.TOOLS, _LONGEST_S)
+    return Stage("transcribe", 3, run_embedded, heard, gives, config.transcribe, embedded.TOOLS, 7200)
 
 
 def run_embedded(job: Job) -> None:
@@ -51,6 +60,11 @@ def run_files(job: Job) -> None:
     turns = job.read("turns") if job.names("turns") else None
     kind = name.removeprefix("words/")
     _give(job, files.transcribe(kind, job.read(name), turns, job.item, job.record(Media, "media").duration_ms))
+
+
+def run_whisper(job: Job) -> None:
+    """What Whisper hears."""
+    _give(job, whisper.transcribe(job.path("audio"), job.item, cast(ResolvedWhisper, job.config)))
 
 
 def run_assemblyai(job: Job) -> None:

@@ -33,6 +33,10 @@ class ClipFeatures(NamedTuple):
         """The control tokens that stand for the clip in a text, one per embedding."""
         return "<video>" * len(self.video) + "<audio>" * (0 if self.audio is None else len(self.audio))
 
+    def to(self, device: torch.device | str) -> ClipFeatures:
+        """The features on a device."""
+        return ClipFeatures(self.video.to(device), None if self.audio is None else self.audio.to(device))
+
 
 class ClipEncoder:
     """Runs the frozen towers, connector and projector of a model."""

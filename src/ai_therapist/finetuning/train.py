@@ -1,138 +1,63 @@
-"""Tunes a LoRA adapter on the language model, with the loss on target tokens only."""
+"""Tunes a base on the training split: trees from examples, an adapter, and the trainer over them."""
 
 # mypy: allow-untyped-calls
 
 from __future__ import annotations
 
+import os
 import time
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PreTrainedTokenizerFast
+from peft import PeftModel
+from transformers import AutoTokenizer
 
 from ai_therapist.dataset.render import instructions, plain, target_text
+from ai_therapist.dataset.trunk import gather_conversations
 from ai_therapist.errors import ItemError
-from ai_therapist.finetuning.checkpoint import restore_checkpoint, save_checkpoint
-from ai_therapist.finetuning.collate import Encoded, collate, encode_example
+from ai_therapist.finetuning.adapter import with_adapter
+from ai_therapist.finetuning.attention import plant
 from ai_therapist.finetuning.config import FinetuningConfig
-from ai_therapist.finetuning.curve import Point, Step, learning_rate, plan_steps
+from ai_therapist.finetuning.curve import Point, Watched
 from ai_therapist.finetuning.features import ClipFeatures
-from ai_therapist.finetuning.tokenizer import PAD, SPECIAL_TOKENS, train_tokenizer
-from ai_therapist.models.local import load_videollama2
-from ai_therapist.pipeline.stage import Progress
+from ai_therapist.finetuning.loss import Attention, ForestLoss, LossOf
+from ai_therapist.finetuning.packing import pack, plan_passes
+from ai_therapist.finetuning.plan import pass_flops, peak_tflops_here, shape_of
+from ai_therapist.finetuning.tokenizer import train_tokenizer
+from ai_therapist.finetuning.trainer import ForestTrainer, Passes, StepSeen
+from ai_therapist.finetuning.tree import Encoded, Tree, encode_all
+from ai_therapist.models.base import open_base
+from ai_therapist.models.chat_text import ChatText
+from ai_therapist.models.local import silence_progress_bars
+from ai_therapist.models.tuned_folder import ADAPTER, PROCESSOR
 from ai_therapist.records import Example, Split
-from ai_therapist.videollama2 import LORA_TARGETS, VideoLLaMA2Qwen2ForConditionalGeneration
 
-# A random vocabulary that stays frozen cannot learn: no update of the layers between makes its rows mean words.
-_TRAINED_WHOLE = ["embed_tokens", "lm_head"]
-
-_PAD_ID = SPECIAL_TOKENS.index(PAD)
-
-
-def with_adapter(model: VideoLLaMA2Qwen2ForConditionalGeneration, config: FinetuningConfig) -> PeftModel:
-    """The model with a fresh adapter on all seven projections of its language model, from the seed of `config`.
-
-    Embedding and output head are trained whole and saved with the adapter; all else is frozen.
-    """
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=LORA_TARGETS,
-        modules_to_save=_TRAINED_WHOLE,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        with warnings.catch_warnings():
-            # PEFT asks for a property by the name it had before transformers 5.
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-            return get_peft_model(model, lora)
-
-
-class Tuning:
-    """One training run: a model with its adapter, the encoded examples and the features of their clips."""
-
-    def __init__(
-        self,
-        model: PeftModel,
-        examples: Sequence[Encoded],
-        features: Mapping[str, ClipFeatures],
-        config: FinetuningConfig,
-    ) -> None:
-        self.model = model
-        self._examples = examples
-        self._features = features
-        self._config = config
-        self.steps: list[Step] = plan_steps(len(examples), config)
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self._optimizer = torch.optim.AdamW(self._weights, lr=config.learning_rate, weight_decay=0.0)
-
-    def run(self, checkpoints: Path, progress: Progress) -> list[Point]:
-        """Train to the end, from the last whole checkpoint in the folder `checkpoints` if there is one.
-
-        Returns the whole curve, the steps of earlier attempts included. Raises ItemError where the loss is no number;
-        the last checkpoint stays then.
-        """
-        curve = restore_checkpoint(checkpoints, self.model, self._optimizer)
-        self.model.train()
-        for number in range(len(curve), len(self.steps)):
-            rate = learning_rate(number, len(self.steps), self._config)
-            loss = self._take(self.steps[number], rate, number)
-            curve.append(Point(step=number + 1, loss=loss, learning_rate=rate))
-            progress(number + 1, len(self.steps), f"loss {loss:.3f}")
-            if len(curve) % self._config.checkpoint_steps == 0:
-                save_checkpoint(checkpoints, self.model, self._optimizer, curve)
-        self.model.eval()
-        return curve
-
-    def _take(self, step: Step, rate: float, number: int) -> float:
-        """One optimiser step; returns the mean loss over the target tokens of all its forward passes."""
-        targets = sum(self._examples[place].targets for batch in step for place in batch)
-        total = 0.0
-        for batch in step:
-            inputs = collate([self._examples[place] for place in batch], self._features, _PAD_ID)
-            # Dividing by the targets of the whole step keeps accumulation equal to one large batch.
-            loss = self.model(**inputs, num_items_in_batch=targets, use_cache=False).loss
-            loss.backward()
-            total += loss.item()
-        if not torch.isfinite(torch.tensor(total)):
-            raise ItemError(f"finetuning: the loss of step {number + 1} is no number; lower finetuning.learning_rate")
-        torch.nn.utils.clip_grad_norm_(self._weights, self._config.max_grad_norm)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return total
-
-
-@torch.no_grad()
-def mean_loss(
-    model: PeftModel, examples: Sequence[Encoded], features: Mapping[str, ClipFeatures], batch_size: int
-) -> float:
-    """Mean loss per target token in nats over `examples`, without training. Raises ValueError over none."""
-    if not examples:
-        raise ValueError("the mean loss of nothing is not defined")
-    model.eval()
-    targets = sum(one.targets for one in examples)
-    total = 0.0
-    for start in range(0, len(examples), batch_size):
-        inputs = collate(examples[start : start + batch_size], features, _PAD_ID)
-        total += model(**inputs, num_items_in_batch=targets, use_cache=False).loss.item()
-    return total
+_MEASURED_TREES = 64
+"""Trees of a split over which the loss before and after is measured."""
 
 
 class Tuned(NamedTuple):
     """What a finished training gives."""
 
     model: PeftModel
-    tokenizer: PreTrainedTokenizerFast
+    loss: ForestLoss
+    processor: Any
+    """Processor or tokenizer of the base; of a random one the tokenizer that was trained."""
     curve: list[Point]
     account: dict[str, object]
     """Losses before and after, sizes, steps and seconds."""
+
+
+class Prepared(NamedTuple):
+    """A base with its adapter, and the trees that it is trained on and measured with."""
+
+    model: PeftModel
+    loss: ForestLoss
+    processor: Any
+    seen: Encoded
+    held_out: Encoded
 
 
 def tune_on(
@@ -141,44 +66,164 @@ def tune_on(
     base: Path,
     config: FinetuningConfig,
     checkpoints: Path,
-    progress: Progress,
+    seen: StepSeen,
+    start: Path | None = None,
 ) -> Tuned:
     """Tune the base in the folder `base` on the examples of split train; those of split validation are only measured.
 
-    `loss_first` and `loss_last` of the account are the mean loss per target token over all training examples, without
-    training, before the first step and after the last; `seconds` is the time of the attempt that finished. Raises
-    ItemError where no example fits into the token limit or the loss is no number.
+    `start` holds the adapter, and for a random base the tokenizer, of an earlier model to go on from. `loss_first` and
+    `loss_last` of the account are the mean loss per learned token over the training examples (at most 64 trees of
+    them), without training, before the first step and after the last; `seconds` is the time of the attempt that
+    finished. Raises ItemError where no example fits into the token limit or the loss is no number.
     """
     started_s = time.perf_counter()
-    train = [example for example in examples if example.split is Split.TRAIN]
-    validation = [example for example in examples if example.split is Split.VALIDATION]
-    tokenizer = train_tokenizer(_reading_matter(train), config.base.vocabulary_size)
-    seen = _encoded(train, tokenizer, features, config)
-    held_out = _encoded(validation, tokenizer, features, config)
-    if not seen:
+    marks = {digest: clip.placeholders for digest, clip in features.items()}
+    ready = prepare(examples, marks, base, config, start)
+    trees = ready.seen.trees
+    if not trees:
         raise ItemError(f"finetuning: no example fits into {config.max_tokens} tokens; raise finetuning.max_tokens")
-    model = with_adapter(load_videollama2(base, towers=False), config)
-    tuning = Tuning(model, seen, features, config)
-    first = _losses(model, seen, held_out, features, config.batch_size)
-    curve = tuning.run(checkpoints, progress)
-    last = _losses(model, seen, held_out, features, config.batch_size)
+    processes, rank = _process()
+    passes = plan_passes(trees, config, processes)[rank]
+    trainer = ForestTrainer(ready.loss, Passes(trees, passes), features, config, checkpoints, seen)
+    if needs_recomputing(config, ready.loss, [trees[at] for at in max(passes, key=_tokens_of(trees)).trees], features):
+        recompute(ready.loss)
+    if isinstance(seen, Watched):
+        seen.flops_per_token = pass_flops(shape_of(ready.loss), trees)[0] / sum(tree.tokens for tree in trees)
+        seen.peak_tflops = peak_tflops_here()
+    first = _losses(ready, features, config)
+    curve = trainer.run()
+    last = _losses(ready, features, config)
+    weights = list(ready.model.parameters())
     account: dict[str, object] = {
         "loss_first": first[0],
         "loss_last": last[0],
         "validation_loss_first": first[1],
         "validation_loss_last": last[1],
-        "examples": len(seen),
-        "too_long": len(train) - len(seen),
-        "with_clip": sum(one.clip is not None for one in seen),
+        "examples": sum(len(tree.branches) for tree in trees),
+        "too_long": len(ready.seen.too_long),
+        "with_clip": sum(branch.clip is not None for tree in trees for branch in tree.branches),
+        "trees": len(trees),
         "steps": len(curve),
-        "tokens": sum(len(one.input_ids) for one in seen),
-        "target_tokens": sum(one.targets for one in seen),
-        "vocabulary": len(tokenizer),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "trained_parameters": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        "tokens": sum(tree.tokens for tree in trees),
+        "tokens_one_by_one": sum(one.tokens for tree in trees for one in tree.apart()),
+        "target_tokens": sum(tree.learned for tree in trees),
+        "vocabulary": len(getattr(ready.processor, "tokenizer", ready.processor)),
+        "parameters": sum(weight.numel() for weight in weights),
+        "trained_parameters": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "processes": processes,
         "seconds": round(time.perf_counter() - started_s, 2),
     }
-    return Tuned(model, tokenizer, curve, account)
+    return Tuned(ready.model, ready.loss, ready.processor, curve, account)
+
+
+def prepare(
+    examples: Sequence[Example],
+    placeholders: Mapping[str, str],
+    base: Path,
+    config: FinetuningConfig,
+    start: Path | None = None,
+) -> Prepared:
+    """The base without its towers and with its adapter, and the encoded examples.
+
+    `placeholders` are the control tokens that stand for each clip. With `start` the adapter of an earlier model goes
+    on, and its tokenizer where the base has none of its own.
+    """
+    silence_progress_bars()
+    train = [example for example in examples if example.split is Split.TRAIN]
+    validation = [example for example in examples if example.split is Split.VALIDATION]
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    opened = open_base(base, towers=False, four_bit=config.quantisation == "nf4", dtype=dtype)
+    processor = opened.processor
+    if processor is None and start is not None:
+        processor = AutoTokenizer.from_pretrained(start / PROCESSOR)
+    elif processor is None:
+        processor = train_tokenizer(_reading_matter(train), config.base.vocabulary_size)
+    chat = ChatText(getattr(processor, "tokenizer", processor))
+    model = with_adapter(opened.model, config, None if start is None else start / ADAPTER)
+    loss = ForestLoss(
+        model.get_base_model(), attention_of(config), config.loss_chunk, tower_features=config.train_connector
+    )
+    return Prepared(
+        model,
+        loss,
+        processor,
+        encode_examples(train, chat, placeholders, config),
+        encode_examples(validation, chat, placeholders, config),
+    )
+
+
+def encode_examples(
+    examples: Sequence[Example], chat: ChatText, placeholders: Mapping[str, str], config: FinetuningConfig
+) -> Encoded:
+    """The trees of the examples: of whole conversations, or one per example in the layout "turn"."""
+    groups = [[example] for example in examples] if config.layout == "turn" else [list(examples)]
+    conversations = [conversation for group in groups for conversation in gather_conversations(group)]
+    return encode_all(conversations, chat, placeholders, config.max_tokens, config.overlap_turns)
+
+
+@torch.no_grad()
+def mean_loss(loss: ForestLoss, trees: Sequence[Tree], features: Mapping[str, ClipFeatures], budget: int) -> float:
+    """Mean loss per learned token in nats over `trees`, without training. Raises ValueError over none."""
+    loss.eval()
+    device = next(loss.parameters()).device
+    nats = 0.0
+    for group in pack([tree.tokens for tree in trees], budget, 0):
+        forest = plant([trees[place] for place in group], device)
+        nats += float(loss(forest, {clip: features[clip].to(device) for clip in forest.clips}))
+    return LossOf(nats, sum(tree.learned for tree in trees)).mean
+
+
+def attention_of(config: FinetuningConfig) -> Attention:
+    """How attention is computed on this machine."""
+    if config.attention != "auto":
+        return config.attention
+    return "flex" if torch.cuda.is_available() else "segments"
+
+
+def needs_recomputing(
+    config: FinetuningConfig, loss: ForestLoss, trees: Sequence[Tree], features: Mapping[str, ClipFeatures]
+) -> bool:
+    """Whether activations must be computed again: as the settings say, or because the largest pass does not fit.
+
+    The largest pass is run once forward and backward to find out; only a CUDA device runs out in a way that is told.
+    """
+    if config.recompute != "auto":
+        return config.recompute == "on"
+    if not torch.cuda.is_available():
+        return False
+    return runs_out_of_memory(lambda: _trial(loss, trees, features))
+
+
+def runs_out_of_memory(work: Callable[[], object]) -> bool:
+    """Whether `work` fails for want of memory on the device."""
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return True
+    return False
+
+
+def recompute(loss: ForestLoss) -> None:
+    """Let every layer of the language model compute its inner activations again in the backward pass."""
+    loss.causal.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
+
+def _trial(loss: ForestLoss, trees: Sequence[Tree], features: Mapping[str, ClipFeatures]) -> None:
+    device = next(loss.parameters()).device
+    forest = plant(trees, device)
+    loss.train()
+    loss(forest, {clip: features[clip].to(device) for clip in forest.clips}).backward()
+    loss.zero_grad()
+
+
+def _tokens_of(trees: Sequence[Tree]) -> Callable[[Any], int]:
+    return lambda planned: sum(trees[place].tokens for place in planned.trees)
+
+
+def _process() -> tuple[int, int]:
+    """How many processes train together, and the number of this one, as torchrun and accelerate tell them."""
+    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
 
 
 def _reading_matter(examples: Iterable[Example]) -> Iterable[str]:
@@ -189,23 +234,12 @@ def _reading_matter(examples: Iterable[Example]) -> Iterable[str]:
         yield target_text(example.labels, example.reply.text)
 
 
-def _encoded(
-    examples: Iterable[Example],
-    tokenizer: PreTrainedTokenizerFast,
-    features: Mapping[str, ClipFeatures],
-    config: FinetuningConfig,
-) -> list[Encoded]:
-    encoded = (encode_example(example, tokenizer, features, config.max_tokens) for example in examples)
-    return [one for one in encoded if one is not None]
-
-
 def _losses(
-    model: PeftModel,
-    seen: Sequence[Encoded],
-    held_out: Sequence[Encoded],
-    features: Mapping[str, ClipFeatures],
-    batch_size: int,
+    ready: Prepared, features: Mapping[str, ClipFeatures], config: FinetuningConfig
 ) -> tuple[float, float | None]:
     """Mean loss over the training examples, and over the held-out ones where there are any."""
-    own = mean_loss(model, seen, features, batch_size)
-    return own, mean_loss(model, held_out, features, batch_size) if held_out else None
+    own, other = (part.trees[:_MEASURED_TREES] for part in (ready.seen, ready.held_out))
+    budget = config.batch_tokens
+    return mean_loss(ready.loss, own, features, budget), (
+        mean_loss(ready.loss, other, features, budget) if other else None
+    )

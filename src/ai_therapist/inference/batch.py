@@ -184,7 +184,8 @@ def _answer(speaker: Speaker, config: InferenceConfig, line: _Line, folder: Path
 
 
 def _talked(speaker: Speaker, config: InferenceConfig, asked: Asked, folder: Path, begun: Answered) -> Answered:
-    chat = Chat(speaker, config)
+    # Nobody goes on from here.
+    chat = Chat(speaker, config.model_copy(update={"read_ahead": False}))
     chat.opening()
     chat.recall(turn.said for turn in asked.earlier)
     clip = None if asked.clip is None else folder / asked.clip

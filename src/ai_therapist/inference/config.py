@@ -20,6 +20,8 @@ class InferenceConfig(StageConfig):
     """ISO 3166-1 code of the country whose helplines a card names; without one it names a few of large countries."""
     context_turns: Annotated[int, Field(ge=0, le=256)] = 64
     """Most earlier turns that the model is shown, client's and its own; beyond them the older half is left out."""
+    read_ahead: bool = True
+    """Whether a model that keeps what it has read goes over the turn that just ended while the client thinks."""
     message_chars: Annotated[int, Field(ge=100, le=20_000)] = 2_000
     """Characters of a message that the model is shown, counted from its end; the crisis check reads all of it."""
     max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 96

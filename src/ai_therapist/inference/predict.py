@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, reply_line
 from ai_therapist.errors import TransientError
 from ai_therapist.inference.events import LabelsPredicted
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.protocol import AheadReader, LabelScorer, TextGenerator
 from ai_therapist.records import Abstention, Label, Labels
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import Message, TextPart
@@ -31,6 +32,19 @@ class Speaker:
     alone: Lock | None = None
     """Held while the model is asked, where it can answer one question at a time only."""
 
+    @contextmanager
+    def held(self, wait_s: float) -> Iterator[None]:
+        """The model for oneself. Raises TransientError where another turn has it for longer than `wait_s`."""
+        if self.alone is None:
+            yield
+            return
+        if not self.alone.acquire(timeout=wait_s):
+            raise TransientError("the model is busy with another turn")
+        try:
+            yield
+        finally:
+            self.alone.release()
+
 
 def answer_pieces(
     speaker: Speaker, messages: Sequence[Message], max_tokens: int, wait_s: float = 60.0
@@ -39,15 +53,15 @@ def answer_pieces(
 
     Raises TransientError where another turn holds the model for longer than `wait_s`, and whatever the models raise.
     """
-    if speaker.alone is None:
+    with speaker.held(wait_s):
         yield from _answered(speaker, messages, max_tokens)
-        return
-    if not speaker.alone.acquire(timeout=wait_s):
-        raise TransientError("the model is busy with another turn")
-    try:
-        yield from _answered(speaker, messages, max_tokens)
-    finally:
-        speaker.alone.release()
+
+
+def read_ahead(speaker: Speaker, messages: Sequence[Message], wait_s: float) -> None:
+    """Let a model that keeps what it has read go over what the next prompt will begin with. Raises as above."""
+    if isinstance(speaker.generator, AheadReader):
+        with speaker.held(wait_s):
+            speaker.generator.read_ahead(messages)
 
 
 def _answered(speaker: Speaker, messages: Sequence[Message], max_tokens: int) -> Iterator[LabelsPredicted | str]:

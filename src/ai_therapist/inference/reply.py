@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event as Signal
 from typing import Literal, Protocol
 
-from ai_therapist.dataset.render import plain, render_prompt
+from ai_therapist.dataset.render import plain, render_prompt, render_trunk
 from ai_therapist.errors import RequestError
 from ai_therapist.inference.clip import Attachment, as_file, look_at
 from ai_therapist.inference.config import InferenceConfig
@@ -35,7 +35,7 @@ from ai_therapist.inference.events import (
     Withheld,
 )
 from ai_therapist.inference.isolation import Broken, settled, streamed
-from ai_therapist.inference.predict import Speaker, answer_pieces
+from ai_therapist.inference.predict import Speaker, answer_pieces, read_ahead
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
 from ai_therapist.records.message import Message
@@ -259,6 +259,14 @@ class Chat:
         self._remember(sent, reply.shown)
         yield from self._handoff_after(reply, handoff)
         yield Done(outcome=reply.outcome or "complete", error=reply.error)
+        if self._config.read_ahead and not reply.failed:
+            self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        """After all is shown; a failure shows when the model is asked next."""
+        trunk = render_trunk(self.conversation.context(self._config.context_turns))
+        wait_s = self._config.reply_timeout_s
+        settled(lambda: read_ahead(self._speaker, trunk, wait_s), wait_s)
 
     def _said_by_client(self) -> tuple[str, ...]:
         return tuple(turn.text for turn in self.conversation.window(_TURNS_FOR_CHECK) if turn.role is Role.CLIENT)

@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from ai_therapist.media.guarded import open_media, seconds, tracks_of
+from ai_therapist.records import TimeSpan
 
 SPEECH_RATE_HZ = 16_000
 """Rate of the sound that recognisers read; one millisecond is exactly 16 samples."""
@@ -94,6 +95,22 @@ def has_sound(path: Path) -> bool:
     """Whether a WAV file that `extract_speech` wrote holds any sample."""
     with wave.open(str(path), "rb") as file:
         return file.getnframes() > 0
+
+
+def read_speech(path: Path, block_ms: int) -> Iterator[NDArray[np.float32]]:
+    """Samples of a WAV file that `extract_speech` wrote, in blocks of `block_ms` or less."""
+    with wave.open(str(path), "rb") as file:
+        while data := file.readframes(block_ms * SPEECH_RATE_HZ // 1000):
+            yield np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def load_part(path: Path, span: TimeSpan) -> NDArray[np.float32]:
+    """Samples of a stretch of such a file; fewer where it ends before the stretch does."""
+    part = span.samples(SPEECH_RATE_HZ)
+    with wave.open(str(path), "rb") as file:
+        file.setpos(min(part.start, file.getnframes()))
+        data = file.readframes(len(part))
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def load_speech(path: Path) -> NDArray[np.float32]:

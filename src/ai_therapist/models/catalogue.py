@@ -1,6 +1,7 @@
 """Opens a model by its spec, the form in which settings name it: KIND, or KIND:WHERE.
 
 embedded             the classifier that ships with the package
+embedded:FILE        one that  ai-therapist finetune --annotator  trained
 gemini, gemini:MODEL Gemini, on Vertex AI or with a key (see gemini.py)
 openai:MODEL         a model on any OpenAI-compatible server (see openai.py)
 causal:FOLDER        a text model on this machine that weighs labels (see causal.py)
@@ -86,10 +87,10 @@ def open_model(spec: str, options: ModelOptions = DEFAULTS) -> AnyModel:
 # Each kind is imported when it is opened, so that naming one loads neither numpy nor torch.
 
 
-def _open_embedded(_: str, __: ModelOptions) -> AnyModel:
-    from ai_therapist.models.embedded import load_embedded
+def _open_embedded(where: str, _: ModelOptions) -> AnyModel:
+    from ai_therapist.models.embedded import EmbeddedClassifier, load_embedded
 
-    return load_embedded()
+    return EmbeddedClassifier.from_file(Path(where)) if where else load_embedded()
 
 
 def _open_gemini(where: str, options: ModelOptions) -> AnyModel:
@@ -144,7 +145,11 @@ _TORCH = ("torch", "transformers", "accelerate")
 
 KINDS: dict[str, Kind] = {
     "embedded": Kind(
-        None, "the classifier that ships with the package", _open_embedded, packages=("numpy", "safetensors")
+        "FILE",
+        "the classifier that ships with the package, or one that  finetune --annotator  trained",
+        _open_embedded,
+        optional=True,
+        packages=("numpy", "safetensors"),
     ),
     "gemini": Kind(
         "MODEL",

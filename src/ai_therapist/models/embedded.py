@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,9 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ai_therapist.errors import StoreError
+from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.models.text_features import FEATURES_VERSION, features_of
-from ai_therapist.models.turn_lines import read_turns
+from ai_therapist.models.turn_lines import TurnLine, read_turns
 from ai_therapist.records.annotation import Modality, Task
 from ai_therapist.records.base import Record
 from ai_therapist.records.codebook import Codebook, load_codebook
@@ -32,16 +32,21 @@ from ai_therapist.records.message import Message
 _FILE = "embedded.safetensors"
 # One key, because safetensors writes several in an order that differs from run to run.
 _CARD_KEY = "card"
+_INHERITED_SCALE = np.float32(0.05)
 
 Floats = npt.NDArray[np.float32]
 
 
 class HeadCard(Record):
-    """Labels of one head, in the order of the rows of its weights, and the temperature of its softmax."""
+    """Labels of one head, in the order of the rows of its weights, and what its features are."""
 
     labels: tuple[str, ...]
     temperature: float = Field(gt=0)
     """Scores are divided by it before the softmax; fitted on texts that the weights were not trained on."""
+    cues: bool = False
+    """Whether the features hold the cues of the turn's form."""
+    inherits: str | None = None
+    """Name of the shipped classifier whose log-probabilities of the turn are features as well; None where none are."""
 
 
 class Card(Record):
@@ -57,26 +62,38 @@ class Card(Record):
     """Digest over the training script, its examples and the data files it read."""
 
 
+class Head(NamedTuple):
+    """Weights of one head."""
+
+    weight: Floats
+    """(labels, buckets)."""
+    bias: Floats
+    """(labels,)."""
+    inherited: Floats | None = None
+    """(labels, labels of all shipped heads), for a head that builds on them."""
+
+
 class EmbeddedClassifier:
-    """A LabelScorer for the emotions and for the strategies of the codebook.
+    """A LabelScorer for each head's labels; the shipped one has the emotions and the strategies of the codebook.
 
     It judges the last turn that the messages show (see `turn_lines`); earlier turns are context, and messages of the
     system do not count.
     """
 
-    def __init__(self, card: Card, weights: dict[str, Floats], biases: dict[str, Floats], revision: str) -> None:
+    def __init__(self, card: Card, heads: dict[str, Head], revision: str) -> None:
         self.card = card
-        self._weights = weights
-        self._biases = biases
+        self._heads = heads
         self._revision = revision
 
     @classmethod
     def from_file(cls, path: Path, codebook: Codebook | None = None) -> Self:
         """The classifier whose weights lie in a safetensors file.
 
-        Raises StoreError where the file is not such a file, belongs to other features, or has other labels than the
-        codebook (the one that ships, unless another is given).
+        Raises MissingInput where there is none, and StoreError where it is not such a file, belongs to other features
+        or builds on another shipped classifier, or has other labels than `codebook`, where one is given.
         """
+        if not path.is_file():
+            raise MissingInput(f"{path}: there is no such file; make one with  ai-therapist finetune --annotator")
         try:
             with safe_open(path, framework="numpy") as file:
                 card = Card.model_validate_json((file.metadata() or {}).get(_CARD_KEY, ""))
@@ -84,11 +101,10 @@ class EmbeddedClassifier:
                 tensors = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, ValidationError, OSError) as error:
             raise StoreError(f"{path.name} holds no embedded classifier ({type(error).__name__})") from None
-        _check(path.name, card, tensors, codebook or load_codebook())
-        revision = hashlib.sha256(path.read_bytes()).hexdigest()
-        weights = {name: tensors[f"{name}.weight"].astype(np.float32) for name in card.heads}
-        biases = {name: tensors[f"{name}.bias"].astype(np.float32) for name in card.heads}
-        return cls(card, weights, biases, revision)
+        if codebook is not None:
+            _check_labels(path.name, card, codebook)
+        heads = {name: _head(path.name, name, card, tensors) for name in card.heads}
+        return cls(card, heads, hashlib.sha256(path.read_bytes()).hexdigest())
 
     @property
     def name(self) -> str:
@@ -108,55 +124,90 @@ class EmbeddedClassifier:
         """
         if any(message.modalities - self.accepts for message in messages):
             raise ValueError("the embedded classifier reads text only")
-        head = self._head_for(labels)
-        values = features_of(read_turns(messages), self._weights[head].shape[1])
-        buckets = np.fromiter(values.keys(), np.int64, len(values))
-        scores = self._weights[head][:, buckets] @ np.fromiter(values.values(), np.float32, len(values))
-        probabilities = _softmax((scores + self._biases[head]) / self.card.heads[head].temperature)
-        by_label = dict(zip(self.card.heads[head].labels, probabilities.tolist(), strict=True))
+        name = self._head_for(labels)
+        powers = np.exp(self._log_probabilities(name, read_turns(messages)))
+        by_label = dict(zip(self.card.heads[name].labels, (powers / powers.sum()).tolist(), strict=True))
         return {label: by_label[label] for label in labels}
+
+    def most_probable(self, turns: Sequence[TurnLine], labels: Sequence[str]) -> str:
+        """The label with the highest probability for the last turn. Raises ValueError as `score` does."""
+        name = self._head_for(labels)
+        return self.card.heads[name].labels[int(self._log_probabilities(name, turns).argmax())]
+
+    def log_probabilities(self, turns: Sequence[TurnLine]) -> Floats:
+        """Log-probabilities of all labels of all heads for the last turn, heads and labels in the card's order."""
+        return np.concatenate([self._log_probabilities(name, turns) for name in self._heads]).astype(np.float32)
+
+    def _log_probabilities(self, name: str, turns: Sequence[TurnLine]) -> npt.NDArray[np.float64]:
+        card, head = self.card.heads[name], self._heads[name]
+        values = features_of(turns, head.weight.shape[1], cues=card.cues)
+        buckets = np.fromiter(values.keys(), np.int64, len(values))
+        scores = head.weight[:, buckets] @ np.fromiter(values.values(), np.float32, len(values)) + head.bias
+        if head.inherited is not None:
+            scores = scores + head.inherited @ inherited_features(turns)
+        return _log_softmax(scores / card.temperature)
 
     def _head_for(self, labels: Sequence[str]) -> str:
         for name, head in self.card.heads.items():
             if sorted(labels) == sorted(head.labels):
                 return name
         known = " or ".join(f"the {len(head.labels)} labels of {name!r}" for name, head in self.card.heads.items())
-        raise ValueError(f"the embedded classifier was not made for these {len(labels)} labels, but for {known}")
+        raise ValueError(f"{self.name} was not made for these {len(labels)} labels, but for {known}")
 
 
 @cache
 def load_embedded() -> EmbeddedClassifier:
     """The classifier that ships with the package."""
     with resources.as_file(resources.files("ai_therapist.models").joinpath(_FILE)) as path:
-        return EmbeddedClassifier.from_file(path)
+        return EmbeddedClassifier.from_file(path, load_codebook())
 
 
-def weights_bytes(card: Card, weights: dict[str, Floats], biases: dict[str, Floats]) -> bytes:
+def inherited_features(turns: Sequence[TurnLine]) -> Floats:
+    """What a head that builds on the shipped classifier is given of it: its log-probabilities of the last turn alone.
+
+    Scaled so that they weigh no more than the words of the turn do.
+    """
+    return load_embedded().log_probabilities(turns[-1:]) * _INHERITED_SCALE
+
+
+def weights_bytes(card: Card, heads: Mapping[str, Head]) -> bytes:
     """The content of a weights file; weights are kept in half precision. Equal input gives equal bytes."""
     tensors: dict[str, npt.NDArray[np.float16] | Floats] = {}
     for name in sorted(card.heads):
-        tensors[f"{name}.weight"] = weights[name].astype(np.float16)
-        tensors[f"{name}.bias"] = biases[name].astype(np.float32)
+        head = heads[name]
+        tensors[f"{name}.weight"] = head.weight.astype(np.float16)
+        tensors[f"{name}.bias"] = head.bias.astype(np.float32)
+        if head.inherited is not None:
+            tensors[f"{name}.inherited"] = head.inherited.astype(np.float32)
     return save(tensors, metadata={_CARD_KEY: json.dumps(card.model_dump(mode="json"), sort_keys=True)})
 
 
-def _check(file: str, card: Card, tensors: dict[str, npt.NDArray[np.generic]], codebook: Codebook) -> None:
-    if card.features != FEATURES_VERSION:
-        raise StoreError(f"{file} belongs to features {card.features!r}, this version makes {FEATURES_VERSION!r}")
+def _check_labels(file: str, card: Card, codebook: Codebook) -> None:
     wanted = {task.value: codebook.names(task) for task in (Task.EMOTION, Task.STRATEGY)}
     if {name: head.labels for name, head in card.heads.items()} != wanted:
         raise StoreError(
             f"{file} was trained for the labels of codebook {card.codebook}, not for those of {codebook.version}: "
             "train it again with  scripts/train_embedded_classifier.py"
         )
-    for name, labels in wanted.items():
-        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
-        shapes = (None, None) if weight is None or bias is None else (weight.shape[:1], bias.shape)
-        if shapes != ((len(labels),), (len(labels),)):
-            raise StoreError(f"{file} lacks the weights of {name!r}")
 
 
-def _softmax(scores: Floats) -> npt.NDArray[np.float64]:
-    powers: npt.NDArray[np.float64] = np.exp(scores.astype(np.float64) - float(scores.max()))
-    total: float = powers.sum()
-    return powers / total
+def _head(file: str, name: str, card: Card, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Head:
+    """One head of a weights file. Raises StoreError where its tensors do not fit its card."""
+    if card.features != FEATURES_VERSION:
+        raise StoreError(f"{file} belongs to features {card.features!r}, this version makes {FEATURES_VERSION!r}")
+    head, found = card.heads[name], [tensors.get(f"{name}.{part}") for part in ("weight", "bias", "inherited")]
+    weight, bias, inherited = (None if tensor is None else tensor.astype(np.float32) for tensor in found)
+    rows = (len(head.labels),)
+    if weight is None or bias is None or weight.ndim != 2 or weight.shape[:1] != rows or bias.shape != rows:
+        raise StoreError(f"{file} lacks the weights of {name!r}")
+    if (head.inherits is None) != (inherited is None):
+        raise StoreError(f"{file}: {name!r} does not say what it builds on")
+    if head.inherits is not None and head.inherits != load_embedded().name:
+        raise StoreError(f"{file} builds on {head.inherits}, this version ships {load_embedded().name}: train it again")
+    return Head(weight, bias, inherited)
+
+
+def _log_softmax(scores: Floats) -> npt.NDArray[np.float64]:
+    shifted = scores.astype(np.float64) - float(scores.max())
+    found: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return found

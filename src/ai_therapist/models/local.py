@@ -17,18 +17,20 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
 from ai_therapist.media.frames import load_sound
+from ai_therapist.models.base import open_base, put_adapter
+from ai_therapist.models.chat_text import ChatText
 from ai_therapist.models.clip_input import read_clip
 from ai_therapist.models.protocol import Likelihood
 from ai_therapist.models.trunks import Trunks
-from ai_therapist.models.tuned_folder import BASE, MERGED, TunedFolder
+from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, PROCESSOR, TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
-from ai_therapist.videollama2 import VideoLLaMA2Processor, VideoLLaMA2Qwen2ForConditionalGeneration
+from ai_therapist.videollama2 import VideoLLaMA2ForConditionalGeneration, VideoLLaMA2Processor
 
-_TURN_END = "<|im_end|>"
 _SMALL_PARAMETERS = 50_000_000
 _TRUNK_BYTES = 1 << 30
 """Keys and values of conversations that are kept in memory."""
@@ -61,20 +63,24 @@ class _Seen(NamedTuple):
 
 
 class TunedModel:
-    """A VideoLLaMA2 model of ours: a TextGenerator and a LabelScorer. Not safe for several threads at once."""
+    """A model on this machine: a TextGenerator, LabelScorer and LikelihoodReader. Not safe for several threads."""
 
-    def __init__(
-        self, name: str, model: VideoLLaMA2Qwen2ForConditionalGeneration, processor: VideoLLaMA2Processor
-    ) -> None:
+    def __init__(self, name: str, model: Any, processor: Any) -> None:
+        """`model` is a VideoLLaMA2 with its processor, or any causal language model with its tokenizer.
+
+        Raises ConfigError for a tokenizer whose chat template does not write every message by itself.
+        """
         self._name = name
         self._model = model.eval()
+        self._device = model.device
         self._processor = processor
-        self._tokenizer: Any = processor.tokenizer
-        self._end: int = self._tokenizer.convert_tokens_to_ids(_TURN_END)
+        self._sees = isinstance(processor, VideoLLaMA2Processor)
+        self._tokenizer: Any = processor.tokenizer if self._sees else processor
+        self._chat = ChatText(self._tokenizer)
+        self._end = self._chat.end
         self._control = [i for i in self._tokenizer.all_special_ids if i != self._end]
-        self._placeholders = {
-            self._tokenizer.convert_tokens_to_ids(f"<{kind}>"): f"<{kind}>" for kind in ("image", "video", "audio")
-        }
+        kinds = ("image", "video", "audio") if self._sees else ()
+        self._placeholders = {self._tokenizer.convert_tokens_to_ids(f"<{kind}>"): f"<{kind}>" for kind in kinds}
         self._last: tuple[object, _Read] | None = None
         self._trunks: Trunks[Any] = Trunks(_TRUNK_BYTES)
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
@@ -86,7 +92,9 @@ class TunedModel:
 
     @property
     def accepts(self) -> frozenset[Modality]:
-        """Text, video and audio; audio only where the model has an audio tower."""
+        """Text, video and audio; audio only where the model has an audio tower, text alone where it has none."""
+        if not self._sees:
+            return frozenset({Modality.TEXT})
         hears = {Modality.AUDIO} if self._model.config.audio is not None else set[Modality]()
         return frozenset({Modality.TEXT, Modality.VIDEO} | hears)
 
@@ -99,6 +107,17 @@ class TunedModel:
         """
         with self.few_threads():
             yield from self._written(messages, max_tokens, prefix)
+
+    @torch.inference_mode()
+    def read_ahead(self, messages: Sequence[Message]) -> None:
+        """Read what a later prompt will begin with, words only; asked for it, the model need not read it again."""
+        if any(_media([message]) for message in messages) or self._has_control(messages):
+            return
+        ids = self._prompt_ids(messages, [], answer=False)
+        with self.few_threads():
+            shared = self._trunks.longest(ids)
+            if shared is None or shared.tokens < len(ids):
+                self._grown(ids, len(ids), [])
 
     @torch.inference_mode()
     def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
@@ -127,13 +146,17 @@ class TunedModel:
         shared = next((at for at, pair in enumerate(zip(ids, fixed, strict=False)) if pair[0] != pair[1]), len(fixed))
         shared = min(shared, len(ids))
         read = self._continued(self._prompt(messages).fork(), ids[:shared])
-        wanted = torch.tensor([[*ids[shared:], self._end]])
+        wanted = self._row([*ids[shared:], self._end])
         logits = read.logits[None, None]
         if wanted.shape[1] > 1:
             later = self._model(input_ids=wanted[:, :-1], past_key_values=read.cache, use_cache=True).logits
             logits = torch.cat([logits, later], dim=1)
         nats = -logits.log_softmax(-1).gather(-1, wanted[..., None]).double().sum()
         return Likelihood(float(nats), wanted.shape[1])
+
+    def tokens_of(self, messages: Sequence[Message], text: str) -> tuple[list[int], list[int]]:
+        """Tokens of messages of words alone, and of the answer `text` with its end, as `likelihood` reads them."""
+        return self._prompt_ids(messages, []), [*self._ids(text), self._end]
 
     @contextmanager
     def few_threads(self) -> Iterator[None]:
@@ -152,7 +175,9 @@ class TunedModel:
         read = self._continued(self._prompt(messages).fork(), self._ids(fixed))
         written: list[int] = []
         sent = 0
-        for _ in range(max_tokens):
+        for place in range(max_tokens):
+            # Only here, so that nothing is read after the last token that is wanted.
+            read = self._continued(read, written[-1:]) if place else read
             logits = read.logits.clone()
             logits[self._control] = -torch.inf
             token = int(logits.argmax())
@@ -165,13 +190,12 @@ class TunedModel:
             if not text.endswith("\ufffd") and len(text) > max(sent, start):
                 yield text[max(sent, start) :]
                 sent = len(text)
-            read = self._continued(read, [token])
 
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""
         longest = max(len(row) for row in rows)
-        padded = torch.tensor([[*row, *[self._end] * (longest - len(row))] for row in rows])
-        real = torch.tensor([[place < len(row) for place in range(longest)] for row in rows])
+        padded = torch.cat([self._row([*row, *[self._end] * (longest - len(row))]) for row in rows])
+        real = torch.tensor([[place < len(row) for place in range(longest)] for row in rows], device=self._device)
         first = read.logits.expand(len(rows), 1, -1)
         if longest > 1:
             read.cache.batch_repeat_interleave(len(rows))
@@ -194,40 +218,60 @@ class TunedModel:
         for message in messages:
             if not message.modalities <= self.accepts:
                 raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
-        if any(token in message.text for message in messages for token in self._tokenizer.all_special_tokens):
+        if self._has_control(messages):
             return self._read_anew(messages)
         seen = [self._look_at(part) for part in _media(messages)]
         ids = self._prompt_ids(messages, seen)
         trunk = [] if len(messages) < 2 or _media(messages[:-1]) else self._prompt_ids(messages[:-1], [], answer=False)
-        if not trunk or ids[: len(trunk)] != trunk:
-            return self._run(ids, None, seen)
-        return self._run(ids[len(trunk) :], self._trunk(trunk), seen)
+        if ids[: len(trunk)] != trunk:
+            trunk = []
+        return self._grown(ids, len(trunk), seen)
+
+    def _has_control(self, messages: Sequence[Message]) -> bool:
+        """Whether the words spell a control token, which the tokenizer would take for one."""
+        return any(token in message.text for message in messages for token in self._tokenizer.all_special_tokens)
 
     def _read_anew(self, messages: Sequence[Message]) -> _Read:
         """The slow way, for words that look like control tokens and must not become them."""
+        chat: list[dict[str, Any]] = [
+            _as_chat(message, self._model.config.num_frames)
+            if self._sees
+            else {"role": message.role, "content": message.text}
+            for message in messages
+        ]
         inputs = self._processor.apply_chat_template(
-            [_as_chat(message, self._model.config.num_frames) for message in messages],
+            chat,
+            chat_template=self._chat.template,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-        )
+            sanitize_control_tokens=True,
+        ).to(self._device)
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
 
-    def _trunk(self, ids: list[int]) -> Any:
-        """Keys and values of a trunk: those of its longest beginning that was read before, and of the rest of it."""
-        shared = self._trunks.longest(ids)
-        cache, start = None, 0
-        if shared is not None and (shared.tokens == shared.of or not _slides(shared.state)):
-            cache, start = _fork(shared.state), shared.tokens
-            if start < shared.of:
-                cache.crop(start - shared.of)
-        if start < len(ids):
-            cache = self._run(ids[start:], cache, []).cache
-            size = sum(each.numel() * each.element_size() for one in cache.layers for each in (one.keys, one.values))
-            self._trunks.keep(ids, _fork(cache), size)
-        return cache
+    def _grown(self, ids: Sequence[int], trunk: int, seen: Sequence[_Seen]) -> _Read:
+        """The model after `ids`, whose first `trunk` ones are kept: only what was not read before is read now."""
+        cache, start = self._begun(ids[:trunk])
+        read = self._run(ids[start:], cache, seen)
+        if start < trunk and not _slides(read.cache):
+            kept = _fork(read.cache)
+            if trunk < len(ids):
+                kept.crop(trunk - len(ids))
+            size = sum(each.numel() * each.element_size() for one in kept.layers for each in (one.keys, one.values))
+            self._trunks.keep(ids[:trunk], kept, size)
+        return read
+
+    def _begun(self, trunk: Sequence[int]) -> tuple[Any, int]:
+        """Keys and values of the longest beginning of a trunk that was read before, and its length."""
+        shared = self._trunks.longest(trunk)
+        if shared is None:
+            return None, 0
+        cache = _fork(shared.state)
+        if shared.tokens < shared.of:
+            cache.crop(shared.tokens - shared.of)
+        return cache, shared.tokens
 
     def _run(self, ids: Sequence[int], cache: Any, seen: Sequence[_Seen]) -> _Read:
         """The model after `ids`, with the features of what is seen at their placeholders."""
@@ -236,14 +280,13 @@ class TunedModel:
             for name, values in one.features.items():
                 features.setdefault(name, []).extend(values)
         output = self._model(
-            input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1, **features
+            input_ids=self._row(ids), past_key_values=cache, use_cache=True, logits_to_keep=1, **features
         )
         return _Read(output.logits[0, -1], output.past_key_values)
 
     def _prompt_ids(self, messages: Sequence[Message], seen: Sequence[_Seen], *, answer: bool = True) -> list[int]:
         """Tokens of the messages, each clip as its placeholders: as the processor makes them, without decoding."""
-        chat = [_as_tagged_chat(message) for message in messages]
-        text: str = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer)
+        text = "".join(map(self._chat.piece, messages)) + (self._chat.answer_start if answer else "")
         left = iter(seen)
         text = _TAG.sub(lambda _: next(left).tags, text)
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -261,7 +304,7 @@ class TunedModel:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-        )
+        ).to(self._device)
         made = _Seen(
             "".join(
                 self._placeholders[token] for token in inputs["input_ids"][0].tolist() if token in self._placeholders
@@ -288,43 +331,49 @@ class TunedModel:
         """The model after `ids` have followed; what was read before is used up."""
         if not ids:
             return read
-        output = self._model(
-            input_ids=torch.tensor([ids]), past_key_values=read.cache, use_cache=True, logits_to_keep=1
-        )
+        output = self._model(input_ids=self._row(ids), past_key_values=read.cache, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
 
     def _ids(self, text: str) -> list[int]:
         """Tokens of a piece of the answer; control tokens in it are read as the words they look like."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return ids
+        return self._chat.answer_ids(text)
+
+    def _row(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor([list(ids)], device=self._device)
 
 
 def open_tuned(folder: Path, *, untuned: bool = False) -> TunedModel:
-    """The tuned model in `folder`, as fine-tuning left it, or the base it began with; nothing is downloaded.
+    """The tuned model in `folder`, as fine-tuning left it, or the base it began with.
 
-    Raises MissingInput where the folder holds none, InvalidRecord where its description is spoiled.
+    Where only an adapter was kept, the published models that its base names are opened too: from this machine, or
+    fetched once. Raises MissingInput where the folder holds no tuned model or a published one cannot be had,
+    InvalidRecord where its description is spoiled, ConfigError where base and adapter do not go together.
     """
     about = folder / TunedFolder.FILE
-    if not about.is_file() or not (folder / MERGED).is_dir():
+    parts = [folder / MERGED] if (folder / MERGED).is_dir() else [folder / ADAPTER, folder / PROCESSOR]
+    if not about.is_file() or not all(part.is_dir() for part in parts):
         raise MissingInput(f"{folder} holds no tuned model: make one with  ai-therapist finetune")
     try:
         name = TunedFolder.model_validate_json(about.read_bytes()).name
     except ValidationError:
         raise InvalidRecord(f"{about}: not the description of a tuned model") from None
-    model = load_videollama2(folder / (BASE if untuned else MERGED))
-    return TunedModel(
-        f"base of {name}" if untuned else name, model, VideoLLaMA2Processor.from_pretrained(folder / MERGED)
-    )
-
-
-def load_videollama2(folder: Path, *, towers: bool = True) -> VideoLLaMA2Qwen2ForConditionalGeneration:
-    """The model in a folder that `save_pretrained` wrote, in fp32, without its towers if they are not needed."""
     silence_progress_bars()
-    model: VideoLLaMA2Qwen2ForConditionalGeneration = VideoLLaMA2Qwen2ForConditionalGeneration.from_pretrained(
-        folder, load_towers=towers, dtype=torch.float32
-    )
-    model.eval()
-    return model
+    opened = open_base(folder / BASE if untuned or len(parts) > 1 else folder / MERGED, dtype=_dtype())
+    model = opened.model
+    if not untuned and len(parts) > 1:
+        model = put_adapter(model, folder / ADAPTER).merge_and_unload()
+    return TunedModel(f"base of {name}" if untuned else name, model, _processor(parts[-1], model))
+
+
+def _dtype() -> torch.dtype:
+    """16 bits where a GPU computes, 32 elsewhere."""
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+def _processor(folder: Path, model: Any) -> Any:
+    if isinstance(model, VideoLLaMA2ForConditionalGeneration):
+        return VideoLLaMA2Processor.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def silence_progress_bars() -> None:
@@ -332,15 +381,6 @@ def silence_progress_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-
-
-def _as_tagged_chat(message: Message) -> dict[str, Any]:
-    """As `_as_chat`, with a tag in place of each file, which is not opened."""
-    parts = [
-        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": part.kind}
-        for part in message.parts
-    ]
-    return {"role": message.role, "content": parts}
 
 
 def _fork(cache: Any) -> Any:

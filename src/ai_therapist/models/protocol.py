@@ -52,6 +52,14 @@ class StructuredGenerator(TextGenerator, Protocol):
 
 
 @runtime_checkable
+class AheadReader(Model, Protocol):
+    """A model that keeps what it has read."""
+
+    def read_ahead(self, messages: Sequence[Message]) -> None:
+        """Read messages that a later prompt will begin with; changes no answer, only how soon it comes."""
+
+
+@runtime_checkable
 class LabelScorer(Model, Protocol):
     """A model that weighs given labels against each other."""
 

@@ -5,6 +5,7 @@
     char      runs of 3 to 5 characters inside each word                        0.6
     before    words of the two turns before                                     0.3
     shape     speaker's role, length, how much the turn repeats the one before  0.4
+    cue       what the turn does, told from its form (`cue_features`); on request 0.6
 
 Each group is a set: every feature counts once, and the group is scaled to its norm, so a long turn weighs no more
 than a short one. Bucket of a feature = crc32(utf-8 of "group:feature") modulo the number of buckets.
@@ -19,13 +20,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from ai_therapist.models.cue_features import cues_of
 from ai_therapist.models.turn_lines import TurnLine
 from ai_therapist.records.ngrams import buckets_of, character_runs, word_runs
 
 FEATURES_VERSION = "1"
 """Raised whenever the same text would give other features: weights are bound to it."""
 
-_NORMS = {"word": 1.0, "char": 0.6, "before": 0.3, "shape": 0.4}
+_NORMS = {"word": 1.0, "char": 0.6, "before": 0.3, "shape": 0.4, "cue": 0.6}
 _WORDS = (1, 2, 3)
 _CHARACTERS = (3, 4, 5)
 _TURNS_BEFORE = 2
@@ -46,7 +48,7 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(_APOSTROPHE.sub("", folded))
 
 
-def features_of(turns: Sequence[TurnLine], buckets: int) -> dict[int, float]:
+def features_of(turns: Sequence[TurnLine], buckets: int, *, cues: bool = False) -> dict[int, float]:
     """Value per bucket for the last of `turns`, the earlier ones being its context, oldest first."""
     *earlier, target = turns
     tokens = tokens_of(target.text)
@@ -56,6 +58,7 @@ def features_of(turns: Sequence[TurnLine], buckets: int) -> dict[int, float]:
         "char": {run for token in set(tokens) for run in character_runs(token, _CHARACTERS)},
         "before": {token for words in before for token in words},
         "shape": _shape(target, tokens, before[-1] if before else []),
+        "cue": cues_of(target.text[:_LONGEST_CHARACTERS], tokens_of) if cues else set[str](),
     }
     values: dict[int, float] = {}
     for group, grams in groups.items():

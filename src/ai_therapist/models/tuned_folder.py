@@ -10,9 +10,30 @@ from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 
 BASE = "base"
-"""Subfolder with the model before tuning: configuration and weights."""
+"""Subfolder with the model before tuning: configuration and weights, or a reference to published ones."""
+ADAPTER = "adapter"
+"""Subfolder with what was learned, in PEFT's layout."""
+PROCESSOR = "processor"
+"""Subfolder with tokenizer or processor, where there is no merged model."""
 MERGED = "merged"
-"""Subfolder with the tuned model as transformers loads it."""
+"""Subfolder with the tuned model as transformers loads it; absent where only the adapter was kept."""
+
+
+class BaseReference(Record):
+    """Which published models a base is made of."""
+
+    FILE: ClassVar[str] = "base.json"
+
+    language: str
+    """Hub id or folder of the language model."""
+    language_revision: str
+    """Commit on the Hub, or "files:" and a digest of the folder."""
+    media: str | None
+    """Hub id or folder of the VideoLLaMA2 checkpoint that gives towers and connectors; None: text alone."""
+    media_revision: str | None
+    num_frames: int
+    tokens_per_clip: int
+    audio_tokens_per_clip: int
 
 
 class TunedFolder(Record):
@@ -25,3 +46,5 @@ class TunedFolder(Record):
     config: dict[str, object]
     """The resolved settings that it was tuned with."""
     config_sha256: Digest
+    lineage: tuple[str, ...] = ()
+    """Names of the models that it goes on from, the first one first."""

@@ -68,13 +68,14 @@ RaterId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{
 """How a person who labels is called in the records: a pseudonym of up to 40 letters, digits, dots and dashes."""
 
 _PERSON = "person:"
+_PANEL = "panel of "
 
 
 class Provenance(Record):
     """Who said it, from what, when."""
 
     annotator: Annotated[str, Field(min_length=1)]
-    """Model name and revision, or "person:" and the id of a person."""
+    """Model name and revision, "person:" and the id of a person, or "panel of " and what several models came to."""
     prompt_sha256: Digest
     codebook: Annotated[str, Field(min_length=1)]
     """Version of the codebook."""
@@ -90,6 +91,11 @@ class Provenance(Record):
     def rater(self) -> str | None:
         """Id of the person who said it, or None where a model did."""
         return self.annotator.removeprefix(_PERSON) if self.annotator.startswith(_PERSON) else None
+
+    @property
+    def is_panel(self) -> bool:
+        """Whether it is what the answers of several models came to, which stand beside it."""
+        return self.annotator.startswith(_PANEL)
 
 
 def annotator_of(rater: str) -> str:

@@ -39,7 +39,7 @@ _DISTANCE_OF_OTHERS = "Move anything that could hurt them out of reach, if that 
 
 _AI_LINE = "I am an AI program, not a person and not a professional. You can keep talking here."
 
-_POINTERS = (
+POINTERS = (
     "The helplines are still there: {world}, or /help here. You can keep talking.",
     "It would be good to have a person with you in this. {world} lists helplines near you; /help shows them.",
     "If it gets heavier, call a helpline or somebody you trust: {world}, /help. I am a program; they are people.",
@@ -66,7 +66,7 @@ def full_card(assessment: Assessment, country: str | None, on: date) -> str:
 def pointer(turn: int) -> str:
     """A short reminder of the card; its words change from turn to turn."""
     world = load_helplines().world.url.removeprefix("https://")
-    return _POINTERS[turn % len(_POINTERS)].format(world=world)
+    return POINTERS[turn % len(POINTERS)].format(world=world)
 
 
 def help_card(country: str | None, on: date) -> str:

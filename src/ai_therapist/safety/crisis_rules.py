@@ -71,6 +71,11 @@ def assess_by_rules(text: str, *, risk_open: bool = False) -> Assessment:
     return found
 
 
+def mentioned_rules(clause: str) -> list[str]:
+    """Ids of the rules whose words stand in a clause, whatever excuses them: what the classifier sees of the rules."""
+    return _gate().mentions(clause)
+
+
 @cache
 def load_rules() -> CrisisRules:
     """The rules that ship with the package."""
@@ -125,6 +130,11 @@ class _Gate:
             ),
             first_person=re.compile(rf"\b{_FIRST_PERSON}\b"),
         )
+
+    def mentions(self, clause: str) -> list[str]:
+        """Ids of the rules whose words stand in the clause, whatever excuses them."""
+        literal = self._idioms.sub(" ~ ", clause)
+        return [rule.id for rule, _, pattern in self._rules if not rule.needs_open and pattern.search(literal)]
 
     def judge(self, clause: str, risk_open: bool) -> Assessment:
         """The gravest rule that the clause meets."""

@@ -23,7 +23,9 @@ EU_COUNTRIES = frozenset(
 CountryCode = Annotated[str, Field(pattern=r"^([A-Z]{2}|world)$")]
 
 
-class _Checked(Record):
+class Checked(Record):
+    """A row of the table: what place it serves, and when its number was read where."""
+
     country: CountryCode
     """ISO 3166-1 alpha-2, EU for the Union, or "world"."""
     place: Annotated[str, Field(min_length=1)]
@@ -43,13 +45,13 @@ class _Checked(Record):
         return self.verified_on is not None and (on - self.verified_on).days <= FRESH_DAYS
 
 
-class EmergencyNumber(_Checked):
+class EmergencyNumber(Checked):
     """The number to call when life is in danger."""
 
     number: Annotated[str, Field(pattern=r"^\d{3}$")]
 
 
-class Helpline(_Checked):
+class Helpline(Checked):
     """One service, with the ways in which it can be reached."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]

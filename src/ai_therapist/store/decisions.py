@@ -102,7 +102,14 @@ class Decisions:
 
     def count(self, session: str) -> int:
         """How many decisions on a session there are, those taken back among them."""
-        return sum(1 for _ in self._files(session))
+        return self.counts(session)[0]
+
+    def counts(self, session: str) -> tuple[int, int]:
+        """How many decisions on a session there are, and how many were taken back; both only ever grow."""
+        folder = self._folder(session)
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        taken = sum(name.endswith(_RETRACTED) for name in names)
+        return len(names) - taken, taken
 
     def made(self, session: str) -> tuple[Decision, ...]:
         """Every decision on a session, those taken back among them, in the order in which they were made.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.records import SourceRecord
-from ai_therapist.store.actions import ActionRecord
+from ai_therapist.store.actions import ActionRecord, TicketRecord
 from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.decisions import DECISIONS
@@ -24,6 +24,10 @@ _RECORD_ID = re.compile(rb"(?:ses|utt|clp|ann|exm)_[0-9a-f]{12}")
 _TREE_START = re.compile(rb'^\{"[^"]+":"[0-9a-f]{64}"')
 _LARGEST_LIST_BYTES = 1 << 24
 """Longest blob that is searched for digests of others; lists and trees are far shorter, media far longer."""
+
+
+_LEARNED = {"model", "classifier"}
+"""Names under which stages keep what learned from sessions."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Forgetting:
     """What people decided about the session; nothing can make it again."""
     remote: tuple[Upload, ...]
     """Repositories elsewhere that it was sent to: they stay, and are named."""
+    jobs: tuple[TicketRecord, ...]
+    """Paid jobs on other computers that were given its sound."""
 
 
 def plan(workspace: Workspace, session: str) -> Forgetting:
@@ -92,10 +98,11 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         actions=len(trail.erased),
         blobs=len(gone),
         bytes=sum(workspace.store.path(digest).stat().st_size for digest in gone),
-        models=tuple(sorted({a.outputs["model"] for a in trail.erased.values() if "model" in a.outputs})),
+        models=tuple(sorted({a.outputs[name] for a in trail.erased.values() for name in _LEARNED & set(a.outputs)})),
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
         remote=remote,
+        jobs=tuple(ticket for ticket in workspace.store.tickets() if ticket.item == session_id),
     )
 
 

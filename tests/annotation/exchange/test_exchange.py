@@ -176,7 +176,7 @@ def test_a_file_for_one_person_shows_nobody_elses_answers(place: Workspace) -> N
         (("{0}", "ada", "Joy", ""), "no emotion of codebook .*: write 'joy'"),
         (("{0}", "ada", "happiness and relief", ""), "no emotion of codebook [0-9.]*$"),
         (("{0}", "ada", "", "Open question"), "write 'Open questions'"),
-        (("utt_000000000000", "ada", "joy", ""), "no turn of this workspace"),
+        (("utt_000000000000", "ada", "joy", ""), "no turn that may be labelled here"),
         (("{1}", "ada", "", "Approval"), "since a client spoke"),
         (("{0}", "", "joy", ""), "a pseudonym"),
         (("{0}", "ada@example.org", "joy", ""), "a pseudonym"),
@@ -339,3 +339,7 @@ def test_a_session_that_does_not_permit_annotation_is_left_out(tmp_path: Path) -
     save_annotated(workspace, [PARTS, with_uses(make_parts("shut"), Use.TRANSCRIBE)])
     done = hand_out(workspace, Tool.CSV)
     assert (done.files, [each.where for each in done.left_out]) == (1, ["shut"])
+    shut = make_parts("shut").transcript.utterances[0].id
+    taken = take(workspace, _csv(tmp_path, (shut, "ada", "joy", "")))
+    assert "does not permit 'annotate'" in taken.refused[0].reason
+    assert workspace.decisions.sessions() == ()

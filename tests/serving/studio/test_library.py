@@ -78,3 +78,12 @@ def test_faces_and_voices_are_shown_for_judging_only_where_the_consent_permits_i
     one, _, words_only = Library(study).sessions()
     assert one.media_refusal is None
     assert Use.EMOTION_FROM_MEDIA.value in str(words_only.media_refusal)
+
+
+def test_a_session_that_cannot_be_read_stands_aside_with_the_reason(study: Workspace) -> None:
+    path = study.store.path(Library(study).session(ONE).item.artefacts["utterances"])
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    library = Library(study)
+    assert [one.session.name for one in library.sessions()] == ["two", "words only"]
+    assert [line.name for line in library.set_aside() if "ai-therapist verify" in str(line.reason)] == ["one"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,24 @@ PATHS = (
 )
 
 
+@pytest.fixture(scope="module")
+def shared(finished: Path) -> Iterator[Caller]:
+    call = caller(Workspace(finished))
+    with call.client:
+        yield call
+
+
 @pytest.fixture
-def page(study: Workspace) -> Iterator[Caller]:
+def page(shared: Caller) -> Caller:
+    """A studio whose study nobody may change, entered anew."""
+    shared.client.cookies.clear()
+    shared.client.cookies.set(shared.studio.key.cookie, shared.studio.key.key)
+    return shared
+
+
+@pytest.fixture
+def own(study: Workspace) -> Iterator[Caller]:
+    """A studio with a study of its own."""
     call = caller(study)
     with call.client:
         yield call
@@ -170,9 +187,9 @@ def test_a_hostile_request_is_refused_in_one_line_that_does_not_quote_it(page: C
     ],
 )
 def test_a_decision_that_does_not_fit_is_refused_and_kept_nowhere(
-    page: Caller, study: Workspace, change: dict[str, object]
+    own: Caller, study: Workspace, change: dict[str, object]
 ) -> None:
-    turn = page.client.get(f"/studio/sessions/{ONE}").json()["rows"][1]["id"]
+    turn = own.client.get(f"/studio/sessions/{ONE}").json()["rows"][1]["id"]
     body = {
         "rater": "ann",
         "session": ONE,
@@ -182,11 +199,11 @@ def test_a_decision_that_does_not_fit_is_refused_and_kept_nowhere(
         "blind": False,
         "played": False,
     }
-    answer = page.client.post("/studio/review/decide", json=body | change, headers=page.changing)
+    answer = own.client.post("/studio/review/decide", json=body | change, headers=own.changing)
     assert 400 <= answer.status_code < 500
     assert "what was said" not in answer.text
     assert study.decisions.sessions() == ()
-    assert page.client.post("/studio/review/decide", json=body, headers=page.changing).status_code == 200
+    assert own.client.post("/studio/review/decide", json=body, headers=own.changing).status_code == 200
     assert study.decisions.count(ONE) == 1
 
 
@@ -238,13 +255,13 @@ def test_no_credential_reaches_the_page(study: Workspace, monkeypatch: pytest.Mo
     assert "sk-canary" not in shown
 
 
-def test_forgetting_works_while_the_studio_is_open_and_empties_it(page: Caller, study: Workspace) -> None:
+def test_forgetting_works_while_the_studio_is_open_and_empties_it(own: Caller, study: Workspace) -> None:
     from ai_therapist.store.forget import forget, plan
 
-    assert page.client.get(f"/studio/sessions/{ONE}").status_code == 200
+    assert own.client.get(f"/studio/sessions/{ONE}").status_code == 200
     again = Workspace(study.root)
     forget(again, plan(again, ONE))
-    assert page.client.get(f"/studio/sessions/{ONE}").status_code == 404
-    assert page.client.get(f"/studio/media/{ONE}/video").status_code == 404
-    left = page.client.get("/studio/review/queue?rater=ann").json()
+    assert own.client.get(f"/studio/sessions/{ONE}").status_code == 404
+    assert own.client.get(f"/studio/media/{ONE}/video").status_code == 404
+    left = own.client.get("/studio/review/queue?rater=ann").json()
     assert ONE not in {key["session"] for key in left["queue"]}

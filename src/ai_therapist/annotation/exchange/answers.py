@@ -116,7 +116,10 @@ def _fault(given: Given, questions: Questions, codebook: Codebook) -> str | None
         known = {utterance for utterance, _ in questions}
         if given.utterance in known:
             return f"{given.utterance}: its {given.task} is not asked for, since a client spoke"
-        return "no turn of this workspace: its utterance is unknown, or its interval covers no turn of its speaker"
+        return (
+            "no turn that may be labelled here: its utterance is unknown, its interval covers no turn of its speaker, "
+            "or its session does not permit 'annotate'"
+        )
     if given.value == CANNOT or given.value in codebook.names(Task(given.task)):
         return None
     near = codebook.canonical(Task(given.task), given.value)

@@ -74,7 +74,7 @@ def hand_out(workspace: Workspace, tool: Tool, *, rater: str | None = None, blin
     tasks = []
     for sheet in _sheets(workspace, rater, blind=blind):
         name = sheet.session.name
-        reason = refusal(sheet.session.consent, Use.ANNOTATE)
+        reason = _refusal(sheet.session)
         try:
             data = _written(sheet, tool) if reason is None else b""
         except InvalidRecord as error:
@@ -101,7 +101,8 @@ def take_in(
     """Take the answers of a file in: each becomes a decision of a person, or is refused with its place.
 
     Taking the same file in twice changes nothing. Raises MissingInput for a file that is not there, InvalidRecord for
-    one that is not what its name says, and RequestError for a suffix of no tool or a name of no session.
+    one that is not what its name says, and RequestError for a suffix of no tool or a name of no session. Turns of
+    sessions that do not permit annotation are not there to be answered.
     """
     tool = _SUFFIXES.get(path.suffix.lower())
     if tool is None:
@@ -110,7 +111,7 @@ def take_in(
         data = path.read_bytes()
     except OSError as error:
         raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
-    sheets = list(_sheets(workspace, None, blind=False))
+    sheets = [one for one in _sheets(workspace, None, blind=False) if _permits(one.session)]
     questions = {(one.turn.id, one.task): one for sheet in sheets for one in sheet.questions}
     given = _read(tool, data, path, sheets, rater, raters)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -139,6 +140,14 @@ def _sheet(workspace: Workspace, item: ItemRecord, rater: str | None, *, blind: 
     decisions = workspace.decisions
     questions = questions_of(session, turns, votes, decisions.made(session.id), decisions.retracted(session.id))
     return Sheet(session, turns, questions, rater, blind)
+
+
+def _refusal(session: Session) -> str | None:
+    return refusal(session.consent, Use.ANNOTATE)
+
+
+def _permits(session: Session) -> bool:
+    return _refusal(session) is None
 
 
 def _written(sheet: Sheet, tool: Tool) -> bytes:

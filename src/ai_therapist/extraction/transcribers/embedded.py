@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from ai_therapist.errors import MissingExtra
 from ai_therapist.extraction.config import TranscribeConfig
-from ai_therapist.extraction.transcribers.speakers import Voiced, find_speech, tell_apart
+from ai_therapist.extraction.transcribers.speakers import Voiced, find_speech, listen, tell_apart
 from ai_therapist.media.sound import SPEECH_RATE_HZ
 from ai_therapist.records import TimeSpan, Transcript, Utterance, Word
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
 
-NAME = "embedded: silero-vad 6, two-voice clustering 1, pocketsphinx en-us"
+NAME = "embedded: silero-vad 6, voice clustering 2, pocketsphinx en-us"
 
 TOOLS = ("faster-whisper", "kaldi-native-fbank", "onnxruntime", "pocketsphinx", "scikit-learn", "numpy")
 """Distributions whose version can change what is heard."""
@@ -40,7 +40,7 @@ def transcribe(samples: NDArray[np.float32], session: str, config: TranscribeCon
     Raises MissingExtra where a package of the extra `speech` is missing.
     """
     speech = find_speech(samples, config.min_silence_ms, config.speech_pad_ms)
-    stretches = _joined(tell_apart(samples, speech, config.speakers), config)
+    stretches = _joined(tell_apart(listen([samples]), speech, config.speakers), config)
     heard = [
         (stretch, _words(samples, _with_margins(stretches, place, len(samples))))
         for place, stretch in enumerate(stretches)

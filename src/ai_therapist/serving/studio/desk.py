@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from ai_therapist.annotation.review import (
     CANNOT_TELL,
@@ -18,15 +19,37 @@ from ai_therapist.annotation.review import (
     queue,
     to_undo,
 )
-from ai_therapist.errors import MissingInput, RequestError
+from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.privacy.consent import refusal
 from ai_therapist.records import Abstention, Annotation, Label, Task, Use, load_codebook
 from ai_therapist.serving.studio.library import Library, Recorded
-from ai_therapist.store.decisions import Decision, Decisions
+from ai_therapist.store.decisions import Decisions
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a person has come."""
+
+    decided: int
+    total: int
+    agreement: tuple[PairAgreement, ...]
+    """With each other person, on what both have decided."""
+    faults: tuple[str, ...]
+    """Why sessions are not asked about that could be."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What the questions about a session hang on: its parts by digest, and how many decisions there are."""
+
+    session: str
+    parts: tuple[tuple[str, str], ...]
+    made: int
+    retracted: int
 
 
 class Desk:
@@ -37,23 +60,47 @@ class Desk:
         self._library = library
         self._decisions: Decisions = library.workspace.decisions
         self._now = now
-        # A decision never changes, so what a session has is known by how many there are.
-        self._made = lru_cache(maxsize=512)(lambda session, count: self._decisions.made(session))
+        # With thousands of sessions, an answer must not make the questions of all of them anew.
+        self._asked: dict[str, tuple[_Version, tuple[Question, ...]]] = {}
 
     def questions(self) -> tuple[Question, ...]:
         """Every question about the sessions whose consent permits annotation, session by session."""
-        return tuple(question for recorded in self.permitted() for question in self.questions_about(recorded))
+        return tuple(question for asked in self._by_session() for question in asked)
+
+    def _by_session(self) -> Iterator[tuple[Question, ...]]:
+        for recorded in self.permitted():
+            with suppress(InvalidRecord):
+                yield self.questions_about(recorded)
 
     def permitted(self) -> tuple[Recorded, ...]:
         """The sessions that may be labelled today."""
         return tuple(one for one in self._library.sessions() if refusal(one.session.consent, Use.ANNOTATE) is None)
 
     def questions_about(self, recorded: Recorded) -> tuple[Question, ...]:
-        """The questions about one session."""
+        """The questions about one session. Raises InvalidRecord where a decision on it cannot be read."""
         session = recorded.session.id
-        made: tuple[Decision, ...] = self._made(session, self._decisions.count(session))
-        retracted = self._decisions.retracted(session)
-        return questions_of(recorded.session, recorded.turns, recorded.annotations, made, retracted)
+        version = _Version(session, tuple(sorted(recorded.item.artefacts.items())), *self._decisions.counts(session))
+        known = self._asked.get(session)
+        if known is not None and known[0] == version:
+            return known[1]
+        asked = questions_of(
+            recorded.session,
+            recorded.turns,
+            recorded.annotations,
+            self._decisions.made(session),
+            self._decisions.retracted(session),
+        )
+        self._asked[session] = (version, asked)
+        return asked
+
+    def progress(self, rater: str) -> Progress:
+        """How far this person has come, and how far with others."""
+        total = 0
+        answered: list[Question] = []
+        for asked in self._by_session():
+            total += len(asked)
+            answered += [question for question in asked if question.made and question.of(rater) is not None]
+        return Progress(len(answered), total, agreements(answered, rater), tuple(self._decisions.faults()))
 
     def queue(self, rater: str, order: Order, *, blind: bool) -> tuple[Question, ...]:
         """What this person has still to answer, the most useful first."""
@@ -91,12 +138,3 @@ class Desk:
             for question in questions
             if question.turn.id == last.annotation.utterance and question.task is last.annotation.task
         )
-
-    def agreements(self, rater: str) -> tuple[PairAgreement, ...]:
-        """How far this person agrees with each other one so far."""
-        return agreements(self.questions(), rater)
-
-
-def decided_by(questions: Iterable[Question], rater: str) -> int:
-    """How many of the questions this person has answered."""
-    return sum(question.of(rater) is not None for question in questions)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ai_therapist.errors import MissingInput
+from ai_therapist.errors import InvalidRecord, MissingInput
 from ai_therapist.media.sound import load_speech
 from ai_therapist.privacy.consent import refusal
 from ai_therapist.records import Annotation, Clip, Session, Transcript, Use, Utterance
@@ -24,6 +24,8 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 _PEAKS = 900
 """Points of a waveform: about one for each pixel of a wide screen."""
+_KEPT = 8_192
+"""Records of each kind that stay in memory once they were read."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,35 @@ class Library:
         self._clips = _remembered_all(Clip, store)
         self._annotations = _remembered_all(Annotation, store)
         self._peaks = lru_cache(maxsize=64)(_peaks)
+        self._ledger = lru_cache(maxsize=4)(self._read_ledger)
 
     def items(self) -> tuple[ItemRecord, ...]:
         """The line of every recording in the furthest ledger that has it, in the order of their names."""
         found: dict[str, ItemRecord] = {}
         for name in ("extraction", "annotation"):
-            run = self.workspace.find_run(name)
-            for item in run.items if run is not None else ():
+            for item in self._ledger(name, _state_of(self.workspace.root / "runs" / f"{name}.json")):
                 # A session that annotation skipped is still there to be looked at.
                 if item.item not in found or item.status is Status.DONE:
                     found[item.item] = item
         return tuple(sorted(found.values(), key=lambda item: (item.name, item.item)))
 
     def sessions(self) -> tuple[Recorded, ...]:
-        """Every session that was extracted."""
-        return tuple(self._read(item) for item in self.items() if item.artefacts.keys() >= _PARTS)
+        """Every session that was extracted and can be read."""
+        return tuple(one for one in map(self._found, self.items()) if isinstance(one, Recorded))
+
+    def set_aside(self) -> tuple[ItemRecord, ...]:
+        """The lines of recordings that there is no session of, each with the reason."""
+        return tuple(one for one in map(self._found, self.items()) if isinstance(one, ItemRecord))
+
+    def _found(self, item: ItemRecord) -> Recorded | ItemRecord:
+        """The session of a line; the line itself, with a reason, where there is none that can be read."""
+        if not item.artefacts.keys() >= _PARTS:
+            return item
+        try:
+            return self._read(item)
+        except (InvalidRecord, MissingInput) as error:
+            reason = f"{error}: run  ai-therapist verify"
+            return item.model_copy(update={"status": Status.QUARANTINED, "reason": reason})
 
     def session(self, session: str) -> Recorded:
         """One session. Raises MissingInput where there is none of this id, or it was not extracted."""
@@ -117,6 +133,11 @@ class Library:
             return []
         return self._peaks(self.workspace.store.path(artefacts["audio"]))
 
+    def _read_ledger(self, name: str, state: tuple[int, int, int]) -> tuple[ItemRecord, ...]:
+        """The lines of a ledger; `state` tells a new one from the one that was read before."""
+        run = self.workspace.find_run(name)
+        return () if run is None else run.items
+
     def _read(self, item: ItemRecord) -> Recorded:
         artefacts = item.artefacts
         return Recorded(
@@ -131,8 +152,17 @@ class Library:
 _PARTS = {"session", "utterances", "clips"}
 
 
+def _state_of(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written anew; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
 def _remembered(kind: type[RecordT], store: Store) -> Callable[[str], RecordT]:
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=_KEPT)
     def read(digest: str) -> RecordT:
         return decode(kind, store.read(digest), f"{kind.__name__} {digest[:12]}")
 
@@ -140,7 +170,7 @@ def _remembered(kind: type[RecordT], store: Store) -> Callable[[str], RecordT]:
 
 
 def _remembered_all(kind: type[RecordT], store: Store) -> Callable[[str], tuple[RecordT, ...]]:
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=_KEPT)
     def read(digest: str) -> tuple[RecordT, ...]:
         return decode_all(kind, store.read(digest), f"{kind.__name__} {digest[:12]}")
 

@@ -34,7 +34,7 @@ from ai_therapist.safety.disclosures import opening
 from ai_therapist.serving.refusal import Refused
 from ai_therapist.serving.studio import shown
 from ai_therapist.serving.studio.dataset_page import dataset_page
-from ai_therapist.serving.studio.desk import Desk, decided_by
+from ai_therapist.serving.studio.desk import Desk
 from ai_therapist.serving.studio.key import Key
 from ai_therapist.serving.studio.library import Library
 from ai_therapist.serving.studio.runs_page import compared, runs_page
@@ -80,6 +80,8 @@ class StudioOptions:
     """Name of the model that answers."""
     is_toy: bool = False
     """Whether that model is a toy."""
+    sends_away: bool = False
+    """Whether that model runs on another computer."""
     country: str | None = None
     """ISO 3166-1 code of the country whose helplines come first."""
 
@@ -168,6 +170,7 @@ def _add_page(router: APIRouter, key: Key, options: StudioOptions) -> None:
             "start": options.start,
             "chat": options.chat,
             "model": options.model,
+            "sends_away": options.sends_away,
             "opening": opening(options.model, options.is_toy),
         }
 
@@ -179,11 +182,9 @@ def _add_page(router: APIRouter, key: Key, options: StudioOptions) -> None:
 def _add_sessions(router: APIRouter, library: Library, desk: Desk, options: StudioOptions) -> None:
     @router.get("/studio/sessions")
     def sessions() -> JsonObject:
-        read = library.sessions()
-        here = {recorded.item.item for recorded in read}
         return {
-            "sessions": [shown.session_line(recorded) for recorded in read],
-            "set_aside": [shown.item_line(item) for item in library.items() if item.item not in here],
+            "sessions": [shown.session_line(recorded) for recorded in library.sessions()],
+            "set_aside": [shown.item_line(item) for item in library.set_aside()],
         }
 
     @router.get("/studio/sessions/{session}")
@@ -254,12 +255,13 @@ def _add_results(router: APIRouter, library: Library, desk: Desk) -> None:
 
 
 def _progress(desk: Desk, rater: str) -> JsonObject:
-    questions = desk.questions()
+    found = desk.progress(rater)
     return {
         "rater": rater,
-        "decided": decided_by(questions, rater),
-        "total": len(questions),
-        "agreement": [shown.agreement_line(found) for found in desk.agreements(rater)],
+        "decided": found.decided,
+        "total": found.total,
+        "agreement": [shown.agreement_line(pair) for pair in found.agreement],
+        "faults": list(found.faults),
     }
 
 

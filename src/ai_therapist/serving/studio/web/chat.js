@@ -28,7 +28,7 @@ export async function openChat(main, about) {
     log.append(...nodes);
     settle();
   };
-  const opening = () => put(notice(about.opening));
+  const opening = () => put(notice(about.opening), ...(about.sends_away ? [notice('The model runs on another computer: what you write, and your clips, are sent there.')] : []));
 
   async function talk() {
     const text = words.value.trim();

@@ -30,7 +30,7 @@ export function timeline(peaks, rows, duration, emotionClass) {
     const under = peaks.map((peak, at) => `${(at * step).toFixed(1)},${(wave / 2 + (peak / 100) * (wave / 2 - 2)).toFixed(1)}`).reverse();
     marks.push(svg('polygon', { class: 'wave', points: [...top, ...under].join(' ') }));
   }
-  const every = [5, 10, 30, 60, 300, 600, 1800].find((second) => duration / 1000 / second <= 12) ?? 3600;
+  const every = [5, 10, 30, 60, 300, 600, 1800].find((second) => duration / 1000 / second <= 8) ?? 3600;
   const ticks = [];
   for (let second = 0; second <= duration / 1000; second += every) {
     const at = x(second * 1000);

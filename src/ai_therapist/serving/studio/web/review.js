@@ -76,6 +76,9 @@ class Desk {
     this.question = found;
     this.played = false;
     this.draw(this.asked(found));
+    // The turns that came last matter most.
+    const before = this.main.querySelector('.before');
+    before.scrollTop = before.scrollHeight;
     say(`${found.task} of the ${found.role}, question ${this.place + 1} of ${this.queue.length}`);
     return undefined;
   }
@@ -85,7 +88,7 @@ class Desk {
   }
 
   bar() {
-    const { decided, total, agreement } = this.progress;
+    const { decided, total, agreement, faults } = this.progress;
     const order = h('select', { 'aria-label': 'Order of the questions', onchange: (event) => {
       this.order = event.target.value;
       kept.set('order', this.order);
@@ -98,7 +101,8 @@ class Desk {
         h('span', { class: 'note' }, `κ with ${found.other}, ${found.task} `), h('b', { class: 'kappa' }, fixed(found.kappa.value)), h('span', { class: 'note' }, ` n = ${found.both}`)))),
       h('div', { class: 'wishes' }, order,
         h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: this.blind, disabled: this.about.blind, onchange: () => this.veil() }), ' blind ', h('kbd', {}, 'v')),
-        h('button', { type: 'button', class: 'quiet', onclick: () => this.showKeys() }, 'Keys ', h('kbd', {}, '?'))));
+        h('button', { type: 'button', class: 'quiet', onclick: () => this.showKeys() }, 'Keys ', h('kbd', {}, '?'))),
+      faults.length > 0 && h('p', { class: 'bad' }, `Not asked about, until it is put right: ${faults.join('; ')}`));
   }
 
   finished() {
@@ -113,7 +117,7 @@ class Desk {
     return h('div', { class: 'question' },
       h('section', { class: 'seen', 'aria-label': 'The turn' },
         this.recording(question),
-        h('ol', { class: 'before', 'aria-label': 'Turns before' }, question.before.map((turn) => h('li', { class: turn.role }, h('i', { class: `role ${turn.role}` }, turn.role), ' ', turn.text))),
+        h('ol', { class: 'before', 'aria-label': 'Turns before', tabindex: question.before.length ? '0' : null }, question.before.map((turn) => h('li', { class: turn.role }, h('i', { class: `role ${turn.role}` }, turn.role), ' ', turn.text))),
         h('blockquote', { class: `turn ${question.role}`, id: 'turn', tabindex: '-1' }, h('i', { class: `role ${question.role}` }, question.role),
           h('span', { class: 'note' }, ` ${plain(question.name)}, ${clock(question.start)}`), h('p', {}, question.text))),
       h('section', { class: 'panel answers', 'aria-labelledby': 'ask' },

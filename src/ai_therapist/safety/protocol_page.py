@@ -1,0 +1,175 @@
+"""docs/SAFETY_PROTOCOL.md: what the shell does, written from the rules, texts and numbers that it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from ai_therapist.safety import disclosures
+from ai_therapist.safety.assessment import UNCHECKED, Level
+from ai_therapist.safety.card import POINTERS, full_card
+from ai_therapist.safety.context import load_context_rules
+from ai_therapist.safety.crisis_rules import load_rules
+from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
+from ai_therapist.safety.output import REPLACEMENTS, load_output_rules
+from ai_therapist.safety.policy import CALM_TURNS
+from ai_therapist.safety.states import load_states
+
+_FEEDS = "what feeds the state of the client"
+_FEEDS_OR_LACKS = "what feeds the state of the client, or a reply without what it needs"
+
+
+def protocol_page(fixed_imminent: Sequence[str], fixed_failed: str) -> str:
+    """The whole page. `fixed_imminent` and `fixed_failed` stand in a model's place (inference.reply)."""
+    parts = [
+        *_head(),
+        *_disclosures(),
+        *_crisis(),
+        *_handoff(fixed_imminent, fixed_failed),
+        *_output(),
+        *_helplines(),
+        *_privacy(),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _head() -> list[str]:
+    return [
+        "# Safety protocol",
+        "",
+        "Generated from the code by `make docs`; do not edit. Measured figures are in [safety.md](safety.md).",
+        "",
+        "**No clinician has reviewed this protocol, its rules, its texts or its figures.**",
+        "",
+        "Purpose: research on and training of emotional-support dialogue, for people of 18 and older. It is a research "
+        "tool, not a medical device; it gives no diagnosis and no treatment, and nothing in it may be presented as a "
+        "therapist or as a human being. It is not for use at work or school to read people's emotions, and not for "
+        "people in a crisis, whom it can only point to other people.",
+        "",
+        "Foreseeable harms: a danger that the gate does not see; a card where none was needed; a harmful reply in "
+        "words that the output gate does not know; a helpline number that has changed; trust in a program that "
+        "has none to give. Whoever runs it answers for its use and for telling people where to report harm.",
+        "",
+    ]
+
+
+def _disclosures() -> list[str]:
+    hours, days = disclosures.REPEAT_AFTER_S // 3600, disclosures.ABSENCE_S // 86_400
+    return [
+        "## What it says about itself",
+        "",
+        f"At the start, after {days} days without a message, whenever it is asked (a shorter form), and every {hours} "
+        "hours of use (a reminder):",
+        "",
+        *_quoted(disclosures.opening("MODEL", is_toy=False), disclosures.answer(is_toy=False), disclosures.reminder()),
+        "",
+    ]
+
+
+def _crisis() -> list[str]:
+    rows = [*load_rules().rules, *load_context_rules().all]
+    return [
+        "## How a message is judged",
+        "",
+        "Every message of the client, before any model sees it, and every reply that a model gave. Levels: "
+        + ", ".join(level.name.lower() for level in Level if level)
+        + ". The gravest finding counts. Only the id of a rule is kept, never a word.",
+        "",
+        "| rule | level | about | finds |",
+        "|---|---|---|---|",
+        *(f"| {rule.id} | {rule.level} | {rule.category.value} | {rule.note} |" for rule in rows),
+        "",
+        f"A check that raises or takes too long counts as {UNCHECKED.level.name.lower()} ({UNCHECKED.rule}): the card "
+        "is shown.",
+        "",
+    ]
+
+
+def _handoff(fixed_imminent: Sequence[str], fixed_failed: str) -> list[str]:
+    return [
+        "## What a client at risk is shown",
+        "",
+        "A card before any word of a model at the first finding, when the level rises and when the danger is another "
+        "one; a short pointer otherwise, its words changing. A risk counts as resolved after "
+        f"{CALM_TURNS} calm messages, an imminent one never. No turn ends the conversation; /help shows all helplines "
+        "without network or model. The card where the check failed, which is also the form for imminent danger:",
+        "",
+        *_quoted(full_card(UNCHECKED, None, _newest())),
+        "",
+        "The pointers:",
+        "",
+        *_quoted(*(text.format(world="findahelpline.com") for text in POINTERS)),
+        "",
+        "At imminent danger one of these stands in the model's place:",
+        "",
+        *_quoted(*fixed_imminent),
+        "",
+        "Where a model fails or hangs, and the card again if a risk is open:",
+        "",
+        *_quoted(fixed_failed),
+        "",
+    ]
+
+
+def _output() -> list[str]:
+    return [
+        "## What a reply must not say",
+        "",
+        "Each sentence is judged before it is shown, and the whole reply once more. What is withheld is neither shown "
+        "nor remembered; the sentence of its reason stands in its place.",
+        "",
+        "| rule | reason | withheld |",
+        "|---|---|---|",
+        *(f"| {rule.id} | {rule.reason.value} | {rule.note} |" for rule in load_output_rules().rules),
+        *(
+            f"| {rule.id} | {rule.reason} | {_FEEDS if not rule.needs else _FEEDS_OR_LACKS}, where: {rule.note} |"
+            for rule in load_states().states
+        ),
+        "",
+        *(f"- {reason.value}: {text}" for reason, text in REPLACEMENTS.items()),
+        "",
+    ]
+
+
+def _helplines() -> list[str]:
+    table = load_helplines()
+    return [
+        "## Helplines",
+        "",
+        f"A check counts for {FRESH_DAYS} days; then the build fails. Read means: a stored copy of the operator's own "
+        "page showed the number on that day. Nobody has dialled a number. What could not be read is marked unverified, "
+        "and every card leads with the world directory.",
+        "",
+        "| place | service | call | text | hours | read | page |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {row.place} | emergency | {row.number} | | | {_read(row)} |" for row in table.emergency),
+        *(
+            f"| {row.place} | {row.name} | {row.phone or ''} | {row.text or ''} | {row.hours or ''} | {_read(row)} |"
+            for row in table.helplines
+        ),
+        "",
+    ]
+
+
+def _privacy() -> list[str]:
+    return [
+        "## What is kept",
+        "",
+        "No telemetry: the program sends nothing to its authors. Conversations live in memory and are gone when the "
+        "program closes; a transcript is written only when the user asks for it. Nothing counts visits, nothing "
+        "reminds anybody to come back.",
+    ]
+
+
+def _read(row: Checked) -> str:
+    if row.verified_on is None or row.source is None:
+        return "unverified |"
+    return f"{row.verified_on} | <{row.source}>"
+
+
+def _newest() -> date:
+    return max(row.verified_on for row in load_helplines().helplines if row.verified_on is not None)
+
+
+def _quoted(*texts: str) -> list[str]:
+    return "\n>\n".join("\n".join(f"> {line}  " for line in text.splitlines()) for text in texts).splitlines()
