@@ -7,7 +7,7 @@ import click
 from ai_therapist.cli.options import load_settings, settings_options, workspace_option
 
 _EXAMPLES = """\b
-Examples:
+Example:
   ai-therapist annotate -w study
   ai-therapist annotate -w study --set annotation.annotator=gemini
   ai-therapist annotate -w study --set annotation.annotator=openai:llama3.1
