@@ -40,7 +40,8 @@ def command(
     Without FILES the layout that the suite reads is printed.
 
     \b
-    annomi-behaviour  annomi-talk  goemotions  epitome  meld  emodynamix-annomi  stanford  xstest
+    annomi-behaviour  annomi-talk  goemotions  epitome  meld  emodynamix-annomi  emodynamix-esconv
+    mesc-emotion  mesc-emotion-episodes  mesc-strategy  mesc-strategy-episodes  stanford  xstest
     """
     from ai_therapist.cli.console import out
     from ai_therapist.errors import ConfigError
@@ -114,5 +115,7 @@ def _print_report(report: "SuiteReport") -> None:
     out.print(table)
     for source in dict.fromkeys(each.source for each in report.published):
         out.print(f"Published rows: {source}", markup=False)
+    for line in report.notes:
+        out.print(f"Note: {line}", markup=False)
     for line in report.not_run:
         out.print(f"Not run: {line}", markup=False)

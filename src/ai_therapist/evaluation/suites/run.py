@@ -43,6 +43,8 @@ class SuiteReport(Record):
     evaluation: dict[str, LabelScores]
     published: tuple[Published, ...]
     not_run: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What differs from the published set."""
 
 
 def run_suite(
@@ -67,6 +69,11 @@ def run_suite(
         [AuditRow(row.id, row.split, row.group, row.group, row.text) for row in (*train, *test)], _NEAR_DUPLICATE
     )
     guesses, not_run = _baselines(train, test)
+    notes = tuple(
+        f"the published {split} part has {published} rows, this file {counts[split]}: another set"
+        for split, published in suite.counts.items()
+        if counts[split] not in (0, published)
+    )
     if model is not None:
         guesses[f"model {model.name}"] = _asked(model, suite.classes)
     if stored is not None:
@@ -85,6 +92,7 @@ def run_suite(
         evaluation={name: _scored(guess, test, suite, resampling, withheld) for name, guess in guesses.items()},
         published=suite.published,
         not_run=not_run,
+        notes=notes,
     )
 
 
