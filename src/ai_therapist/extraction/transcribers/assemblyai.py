@@ -50,7 +50,7 @@ _REQUESTS_PER_MINUTE = 1000.0
 """Far below the 20,000 in five minutes that the service allows."""
 
 _UPLOAD_TIMEOUT_S = 600.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 3.0, 15.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 15.0
 _SUBMISSIONS = 4
 _LISTED = 100
 """Transcriptions, newest first, among which one that was submitted and not noted is looked for."""
