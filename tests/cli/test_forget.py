@@ -29,7 +29,8 @@ def test_forgetting_is_told_and_final(run_cli: Cli, arc: Arc) -> None:
     assert shown.code == 0
     assert arc.planted[0].id in shown.out
     assert "tainted model" in shown.out
-    assert "Remote copies that remain: none" in shown.out
+    assert "Remote copies that remain in repositories: none" in shown.out
+    assert "bucket" not in shown.out
     again = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
     assert again.code == 2
     assert "no session has this name" in again.err
@@ -37,9 +38,11 @@ def test_forgetting_is_told_and_final(run_cli: Cli, arc: Arc) -> None:
 
 def test_a_copy_elsewhere_is_named_with_what_to_do(run_cli: Cli, arc: Arc) -> None:
     note_upload(arc.workspace.root, make_upload(arc.planted[0].id))
+    (arc.workspace.root / "sync.json").write_text("{}")
     shown = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
     assert "dataset lab/talks at https://hub.example" in shown.out
     assert "squash its history" in shown.out
+    assert "sync push --mirror" in shown.out
 
 
 def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def stay(root: Path) -> dict[str, bytes]:
 def test_what_is_pushed_is_pulled_byte_for_byte_and_copied_once(bucket: BucketFolder, tmp_path: Path) -> None:
     run(tmp_path / "one")
     one, two = Workspace(tmp_path / "one"), Workspace(tmp_path / "two")
+    write_atomically(one.exports / "labels-csv" / "talk.csv", b"what was handed out to people stays here")
     number = len([name for name in stay(one.root) if name.startswith("store/")])
     done = push(one, bucket)
     assert done.copied > number > 8
@@ -45,6 +46,7 @@ def test_what_is_pushed_is_pulled_byte_for_byte_and_copied_once(bucket: BucketFo
     assert (again.copied, again.present) == (0, number)
     pull(two, bucket)
     assert stay(two.root) == stay(one.root)
+    assert not two.exports.exists()
     assert list(two.store.verify()) == []
     again = pull(two, bucket)
     assert (again.copied, again.present) == (0, number)

@@ -19,6 +19,7 @@ def command(session: str, yes: bool, workspace: Path) -> None:
     """
     from ai_therapist.cli.console import out
     from ai_therapist.store.forget import forget, plan
+    from ai_therapist.store.sync import MEMORY
     from ai_therapist.store.workspace import Workspace
 
     place = Workspace.existing(workspace)
@@ -43,8 +44,10 @@ def command(session: str, yes: bool, workspace: Path) -> None:
             "kept it; delete one that did not finish in your account there",
             markup=False,
         )
+    if (workspace / MEMORY).exists():
+        out.print("The copy in a bucket holds it until you run  ai-therapist sync push --mirror", markup=False)
     if not found.remote:
-        out.print("Remote copies that remain: none; it was sent to no repository from here.")
+        out.print("Remote copies that remain in repositories: none; it was sent to none from here.")
         return
     out.print("Remote copies that remain, for you to remove:")
     for upload in found.remote:

@@ -7,7 +7,7 @@
 A push ends with the creation of the next manifest. Of two writers that push at once one creates it and the other is
 told; a reader sees the files of one push, never a mixture. `sync.json` remembers the files of the last push or pull:
 a file that was changed on one side only goes to the other side, one that was changed on both is left alone.
-Not copied: the index and the views, which any command makes anew, and what unfinished work keeps.
+Not copied: the index, the views and exports, which any command makes anew, and what unfinished work keeps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MEMORY = "sync.json"
 _KINDS = ("cas", "bad", "act")
 """In this order: a record is copied after the blobs that it names."""
 _NAME = re.compile(r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.(?:json|ticket))")
-_LEFT_OUT = ("store", "view", "dataset")
+_LEFT_OUT = ("store", "view", "dataset", "exports")
 
 
 class Manifest(Record):
