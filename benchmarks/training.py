@@ -360,14 +360,14 @@ def main() -> None:
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    number, rounds = (2, 1) if quick else (8, 2)
+    number, rounds = (2, 1) if quick else (4, 2)
     figures: dict[str, object] = {"conversations": number, "targets": number * PAIRS, "rounds": rounds}
     parts: list[Callable[[], dict[str, float]]] = [
         lambda: throughput(32, number, rounds),
         lambda: throughput(96, number, rounds),
         head_memory,
         lambda: video_epochs(1 if quick else 2),
-        *([] if quick else [lambda: against_trl(4, rounds)]),
+        *([] if quick else [lambda: against_trl(3, rounds)]),
     ]
     for part in parts:
         found = part()

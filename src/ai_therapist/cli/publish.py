@@ -55,6 +55,36 @@ def dataset(repository: str | None, media: str | None, public: bool, dry_run: bo
     say(f"{done.url} at {done.commit}: {done.sent} files sent, {done.removed} removed, {done.unchanged} as they were")
 
 
+@command.command(epilog="Example:  ai-therapist publish model -w study --safety-report suite-xstest.json")
+@click.option("--repository", metavar="OWNER/NAME", help="Where to; without it MODEL_REPO_NAME.")
+@click.option(
+    "--safety-report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON report of a safety suite; a model is not sent without one.",
+)
+@click.option("--merged", is_flag=True, help="Send the whole model in 16 bits in place of the adapter.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show the folder; send nothing.")
+@workspace_option
+def model(repository: str | None, safety_report: Path | None, merged: bool, dry_run: bool, workspace: Path) -> None:
+    """Send the tuned model to a private repository, with a card that says what it is for, made of and how it did.
+
+    Refused without an evaluation, a safety report, or the permission of every session behind it.
+    """
+    from ai_therapist.cli.console import say
+    from ai_therapist.cli.settings import load_dotenv
+    from ai_therapist.finetuning.publish import publish_model, stage_model
+    from ai_therapist.store.workspace import Workspace
+
+    load_dotenv()
+    place = Workspace.existing(workspace)
+    if dry_run:
+        folder = stage_model(place, safety_report, merged=merged)
+        say(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files; nothing was sent")
+        return
+    done = publish_model(place, named_repository(repository, "MODEL_REPO_NAME"), safety_report, merged=merged)
+    say(f"{done.url} at {done.commit}: {done.sent} files sent, {done.removed} removed, {done.unchanged} as they were")
+
+
 def named_repository(given: str | None, variable: str) -> str:
     """The repository of the option or of the environment. Raises UsageError where neither names one."""
     name = given or os.environ.get(variable)

@@ -21,14 +21,8 @@ _CONNECTORS = ("connector", "audio_projector")
 def with_adapter(model: Any, config: FinetuningConfig, start: Path | None = None) -> PeftModel:
     """The model with an adapter on the chosen projections: fresh from the seed, or going on from the one in `start`.
 
-    What is trained whole is saved with it; all else is frozen. The adapter's weights are 32 bits. A model in 4 bits
-    gets its norms in 32 bits, which its few other weights keep.
+    What is trained whole is saved with it; all else is frozen. What is trained is kept in 32 bits.
     """
-    if config.quantisation == "nf4":
-        for name, weight in model.named_parameters():
-            weight.requires_grad = False
-            if "norm" in name and weight.dim() == 1:
-                weight.data = weight.data.float()
     if start is not None:
         tuned: PeftModel = put_adapter(model, start, trainable=True)
     else:

@@ -265,6 +265,8 @@ def _stopped_by_signals(trainer: ForestTrainer) -> Iterator[None]:
 
 
 def _arguments(config: FinetuningConfig, folder: Path) -> TrainingArguments:
+    # Only a GPU's memory can be paged out; the numbers are the same.
+    optimizer = config.optimizer if torch.cuda.is_available() else config.optimizer.removeprefix("paged_")
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,
@@ -275,7 +277,7 @@ def _arguments(config: FinetuningConfig, folder: Path) -> TrainingArguments:
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        optim=_OPTIMIZERS[config.optimizer],
+        optim=_OPTIMIZERS[optimizer],
         bf16=config.precision == "bf16",
         seed=config.seed,
         save_strategy="steps",

@@ -29,7 +29,7 @@ from ai_therapist.models.trunks import Trunks
 from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, PROCESSOR, TunedFolder
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
-from ai_therapist.videollama2 import VideoLLaMA2ForConditionalGeneration, VideoLLaMA2Processor
+from ai_therapist.videollama2 import VideoLLaMA2Processor
 
 _SMALL_PARAMETERS = 50_000_000
 _TRUNK_BYTES = 1 << 30
@@ -362,7 +362,7 @@ def open_tuned(folder: Path, *, untuned: bool = False) -> TunedModel:
     model = opened.model
     if not untuned and len(parts) > 1:
         model = put_adapter(model, folder / ADAPTER).merge_and_unload()
-    return TunedModel(f"base of {name}" if untuned else name, model, _processor(parts[-1], model))
+    return TunedModel(f"base of {name}" if untuned else name, model, load_processor(parts[-1]))
 
 
 def _dtype() -> torch.dtype:
@@ -370,8 +370,9 @@ def _dtype() -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
-def _processor(folder: Path, model: Any) -> Any:
-    if isinstance(model, VideoLLaMA2ForConditionalGeneration):
+def load_processor(folder: Path) -> Any:
+    """The processor in a folder, or the tokenizer where the model reads text alone."""
+    if (folder / "processor_config.json").is_file():
         return VideoLLaMA2Processor.from_pretrained(folder)
     return AutoTokenizer.from_pretrained(folder)
 
