@@ -39,6 +39,8 @@ def test_a_workspace_goes_there_and_back(
         (("sync", "push", "gs://data/x", "-w", "none"), "is no workspace"),
         (("sync", "pull", "gs://data/x", "--mirror"), "--mirror goes with push"),
         (("extract", "nowhere"), "is no folder"),
+        (("extract", "nowhere", "--executor", "inline"), "is no folder"),
+        (("extract", "nowhere", "--executor", "cloud"), "'cloud' is not one of"),
         (("extract", "gs://B/.."), "is no bucket folder"),
         (("extract", "youtube:x"), "names no YouTube playlist"),
         (("extract", "https://evil.org/x.mp4"), "names no YouTube playlist"),

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     help="File that says by what right a YouTube video is used; a video without a right is skipped.",
 )
 @click.option("--refresh", is_flag=True, help="List a YouTube playlist anew although its listing is complete.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "inline", "ray"]),
+    help="Where stages run; the same as --set pipeline.executor=…",
+)
 @workspace_option
 @settings_options
 @click.pass_context
@@ -38,6 +43,7 @@ def command(
     source: str,
     rights: Path | None,
     refresh: bool,
+    executor: str | None,
     workspace: Path,
     config: Path | None,
     assignments: tuple[str, ...],
@@ -51,7 +57,8 @@ def command(
     from ai_therapist.cli.console import exit_code, print_run, role_reviews, say
     from ai_therapist.store.workspace import Workspace
 
-    settings = load_settings(config, assignments)
+    chosen = (f"pipeline.executor={executor}",) if executor is not None else ()
+    settings = load_settings(config, (*assignments, *chosen))
     place = _open(source, rights, refresh, settings)
     run = Arc(Workspace(workspace), settings).extract(place)
     print_run(run)

@@ -83,6 +83,25 @@ def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) 
         return Failed(f"{task.stage.name} failed with {type(error).__name__}{_origin(error)}", permanent=False)
 
 
+def run_for_driver(store: Store, task: Task) -> Outcome | RequestError | StoreError:
+    """Run a task elsewhere than in the driver's process; an error that stops the whole run comes as a value."""
+    try:
+        return run_guarded(store, task)
+    except (RequestError, StoreError) as error:
+        return error
+
+
+def died(task: Task) -> Failed:
+    """What a task has come to whose worker died while it worked on it."""
+    return Failed(f"the worker of {task.stage.name} died", permanent=False, worker_died=True)
+
+
+def late(task: Task) -> Failed:
+    """What a task has come to that was stopped for the time it took."""
+    reason = f"{task.stage.name} took longer than {task.stage.timeout_s:g} s"
+    return Failed(reason, permanent=False, worker_died=True)
+
+
 def _origin(error: Exception) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ai_therapist.errors import MissingExtra, RequestError, StoreError
-from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, run_guarded
+from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, died, late, run_for_driver
 from ai_therapist.pipeline.stage import Task
 from ai_therapist.store.blobs import Store
 
@@ -34,10 +34,7 @@ class _Slot:
 
     def run(self, task: Task) -> Outcome | Exception:
         """What became of a task; an error that stops the whole run comes as a value."""
-        try:
-            return run_guarded(self._store, task)
-        except (RequestError, StoreError) as error:
-            return error
+        return run_for_driver(self._store, task)
 
 
 @dataclass
@@ -88,9 +85,9 @@ class RayExecutor:
         while True:
             self._send()
             now_s = time.monotonic()
-            late = next((a for a in self._actors if a.task is not None and now_s >= a.until_s), None)
-            if late is not None:
-                return self._late(late)
+            overdue = next((a for a in self._actors if a.task is not None and now_s >= a.until_s), None)
+            if overdue is not None:
+                return self._late(overdue)
             asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
             deadlines = [until_s, *(actor.until_s for actor in self._actors if actor.task is not None)]
             wait_s = max(_SHORTEST_WAIT_S, min(deadlines) - now_s)
@@ -142,16 +139,13 @@ class RayExecutor:
             return None
         if not self._is_alive(node):
             return task, Lost(f"the node that ran {task.stage.name} went away")
-        return task, Failed(f"the worker of {task.stage.name} died", permanent=False, worker_died=True)
+        return task, died(task)
 
     def _late(self, actor: _Actor) -> tuple[Task, Outcome] | None:
         task = actor.task
         self._ray.kill(actor.handle)
         self._replace(actor)
-        if task is None:
-            return None
-        reason = f"{task.stage.name} took longer than {task.stage.timeout_s:g} s"
-        return task, Failed(reason, permanent=False, worker_died=True)
+        return None if task is None else (task, late(task))
 
     def _replace(self, actor: _Actor) -> None:
         """Another actor in its place; where no node has room for it, it waits and the others go on."""

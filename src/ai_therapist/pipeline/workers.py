@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ai_therapist.errors import RequestError, StoreError
-from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, run_guarded
+from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, died, late, run_for_driver
 from ai_therapist.pipeline.stage import Task
 from ai_therapist.store.blobs import Store
 
@@ -134,16 +134,13 @@ class LocalExecutor:
         if task is None:
             return None
         if begun:
-            return task, Failed(f"the worker of {task.stage.name} died", permanent=False, worker_died=True)
+            return task, died(task)
         return task, Lost(f"a worker died before it began {task.stage.name}")
 
     def _late(self, place: int) -> tuple[Task, Outcome] | None:
         task = self._workers[place].task
         self._replace(place)
-        if task is None:
-            return None
-        reason = f"{task.stage.name} took longer than {task.stage.timeout_s:g} s"
-        return task, Failed(reason, permanent=False, worker_died=True)
+        return None if task is None else (task, late(task))
 
     def _replace(self, place: int) -> None:
         self._failed_starts += self._workers[place].until_s is None
@@ -165,11 +162,7 @@ def _serve(store: Store, pipe: Connection) -> None:
         while True:
             task: Task = pipe.recv()
             pipe.send(_PICKED_UP)
-            try:
-                answer: Outcome | Exception = run_guarded(store, task)
-            except (RequestError, StoreError) as error:
-                answer = error
-            pipe.send(answer)
+            pipe.send(run_for_driver(store, task))
 
 
 def _end_with_driver() -> None:
