@@ -8,8 +8,8 @@ from datetime import date
 from ai_therapist.safety import disclosures
 from ai_therapist.safety.assessment import UNCHECKED, Level
 from ai_therapist.safety.card import POINTERS, full_card
-from ai_therapist.safety.context import load_context_rules
-from ai_therapist.safety.crisis_rules import load_rules
+from ai_therapist.safety.context import ContextRule, load_context_rules
+from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
 from ai_therapist.safety.output import REPLACEMENTS, load_output_rules
 from ai_therapist.safety.policy import CALM_TURNS
@@ -67,7 +67,7 @@ def _disclosures() -> list[str]:
 
 
 def _crisis() -> list[str]:
-    rows = [*load_rules().rules, *load_context_rules().all]
+    rows: list[CrisisRule | ContextRule] = [*load_rules().rules, *load_context_rules().all]
     return [
         "## How a message is judged",
         "",
