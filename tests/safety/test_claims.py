@@ -16,6 +16,7 @@ from ai_therapist.safety.crisis import About, Assessment, Category, Level
 from ai_therapist.safety.output import REPLACEMENTS, judge_reply
 
 SOURCE = Path(ai_therapist.__file__).parent
+ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 22)
 FORBIDDEN = re.compile(
     r"\b(?:our|your|an?|the|this) (?:ai )?therapist (?:will|can|is here|helps)"
@@ -45,8 +46,8 @@ def shown_texts() -> Iterator[str]:
 
 
 def sentences_in_source() -> Iterator[tuple[str, str]]:
-    """String constants of the two rooms that read like sentences; expressions of a pattern do not."""
-    for path in sorted([*(SOURCE / "safety").glob("*.py"), *(SOURCE / "inference").glob("*.py")]):
+    """String constants of every room that read like sentences; expressions of a pattern do not."""
+    for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
                 case ast.Constant(value=str(text)) if text.count(" ") >= 2 and not re.search(r"[\\|]", text):
@@ -60,9 +61,20 @@ def test_a_fixed_text_passes_the_gate_that_models_must_pass(text: str) -> None:
     assert not FORBIDDEN.search(text)
 
 
-def test_no_string_of_the_two_rooms_makes_a_forbidden_claim() -> None:
+def pages() -> list[Path]:
+    """Every page that ships with the project, and every page that the program fills in for its users."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *SOURCE.rglob("*.md"), *SOURCE.rglob("*.html")])
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_page_makes_a_forbidden_claim(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, 1) if FORBIDDEN.search(line)] == []
+
+
+def test_no_string_of_the_program_makes_a_forbidden_claim() -> None:
     found = list(sentences_in_source())
-    assert len(found) > 100
+    assert len(found) > 1_000
     assert [(name, text) for name, text in found if FORBIDDEN.search(text)] == []
 
 

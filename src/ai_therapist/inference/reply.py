@@ -112,6 +112,8 @@ class Chat:
         today: Callable[[], date] = date.today,
     ) -> None:
         """`clock_s` counts seconds of use for the reminder; `today` decides which numbers are still verified."""
+        # Without its gate a chat must not begin, and the first message must not wait for the weights.
+        crisis.prepare()
         self._speaker = speaker
         self._config = config
         self._assess = assess

@@ -9,6 +9,8 @@ from ai_therapist.safety import disclosures
 from ai_therapist.safety.assessment import UNCHECKED, Level
 from ai_therapist.safety.card import POINTERS, full_card
 from ai_therapist.safety.context import ContextRule, load_context_rules
+from ai_therapist.safety.crisis import BUILT_UP
+from ai_therapist.safety.crisis_classifier import MEANINGS, load_classifier
 from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
 from ai_therapist.safety.output import REPLACEMENTS, load_output_rules
@@ -67,6 +69,7 @@ def _disclosures() -> list[str]:
 
 
 def _crisis() -> list[str]:
+    card = load_classifier().card
     rows: list[CrisisRule | ContextRule] = [*load_rules().rules, *load_context_rules().all]
     return [
         "## How a message is judged",
@@ -78,6 +81,15 @@ def _crisis() -> list[str]:
         "| rule | level | about | finds |",
         "|---|---|---|---|",
         *(f"| {rule.id} | {rule.level} | {rule.category.value} | {rule.note} |" for rule in rows),
+        *(
+            f"| {meaning.rule} | {meaning.level.name.lower()} | {meaning.category.value} | the classifier's "
+            f"{label.replace('_', ' ')} |"
+            for label, meaning in MEANINGS.items()
+        ),
+        f"| {BUILT_UP.rule} | concern | suicide | several tense messages, none of which is enough by itself |",
+        "",
+        f"The classifier speaks from a probability of {card.concern} of any danger (concern) and {card.risk} (risk); "
+        f"imminent is what has {card.imminent} among the dangers. It was trained on {card.data}.",
         "",
         f"A check that raises or takes too long counts as {UNCHECKED.level.name.lower()} ({UNCHECKED.rule}): the card "
         "is shown.",

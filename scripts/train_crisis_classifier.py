@@ -1,0 +1,367 @@
+"""Trains the learned half of the crisis gate and writes its weights and card into the package.
+
+    python scripts/train_crisis_classifier.py --goemotions FOLDER [--check]
+
+FOLDER holds original_train.tsv of GoEmotions, whose comments are calm background: those that the rules or a few words
+take for a danger are left out. All else lies beside this script and was invented for this project:
+crisis_classifier/{at_risk,calm}/KIND.txt, one message a line, and grammar.json, whose templates make more of them;
+the examples of the embedded classifier serve as calm talk of therapy. Short messages are buried in longer ones, and
+written as people type and as recognisers hear.
+
+--check holds out blocks of neighbouring lines and whole families of templates, which share scenes and turns of phrase,
+and prints what the others find of them. Thresholds are chosen there, never on the frozen set. A training message that
+shares eight words in a row with the frozen set is refused. Same input, package versions and kind of machine give the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from ai_therapist.safety.crisis_classifier import CALM, CARD_FILE, LABELS, WEIGHTS_FILE, Card, CrisisClassifier
+from ai_therapist.safety.crisis_features import BUCKETS, FEATURES_VERSION, clause_features, values_of, windows
+from ai_therapist.safety.crisis_rules import assess_by_rules
+from ai_therapist.safety.normalise import clauses
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+EXAMPLES = HERE / "crisis_classifier"
+TALK = HERE / "embedded_classifier"
+PACKAGE = ROOT / "src" / "ai_therapist" / "safety"
+FROZEN = ROOT / "tests" / "safety" / "frozen"
+SEED = 20261125
+FOLDS = 5
+PER_FAMILY = 220
+COMMENTS = 6_000
+INVERSE_PENALTY = 6.0
+WEIGHTS = {"written": 3.0, "grammar": 0.6, "composed": 1.0, "piece": 0.7, "comment": 1.0, "talk": 1.5}
+"""What one message of a source counts for."""
+WINDOWS = {"written": 10}
+"""How many windows of a calm message of a source are shown by themselves; of others, two."""
+SHARED_WORDS = 8
+ALARMS = {"concern": 0.10, "risk": 0.05}
+"""Share of the calm messages written by hand and held out that may reach each threshold. A block that is held out takes
+a whole way of speaking with it, so this is far more than of messages of a kind that was seen."""
+IMMINENT = 0.6
+DATA = (
+    "messages invented for this project (Apache-2.0), and comments of GoEmotions (Google Research; Demszky et al. "
+    "2020, CC BY 4.0 / Apache-2.0 copy) as calm background"
+)
+_DROPPED = re.compile(
+    r"suicid|kill (?:my|him|her|them|your)self|\bkys\b|\bkms\b|self.?harm|wan(?:t|na)(?: to)? die|\brap(?:e|ed|ist)\b"
+    r"|abus|beat(?:s|ing)? (?:me|her|his|my)|overdos|(?:cut|hurt|hang)(?:ting|ing)? (?:my|her|him|your)self",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A message with its label; `family` is what is held out together."""
+
+    text: str
+    label: str
+    source: str
+    family: str
+
+
+def lines_of(path: Path) -> list[str]:
+    """Messages of a file, one a line."""
+    return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def written() -> list[Sample]:
+    """The messages written by hand. Neighbouring lines share a family: they were written from one scene."""
+    samples = []
+    for path in sorted(EXAMPLES.glob("*/*.txt")):
+        lines = lines_of(path)
+        labels = _labels_of(path, lines)
+        for place, (text, label) in enumerate(zip(lines, labels, strict=True)):
+            block = place * FOLDS // len(lines)
+            samples.append(Sample(text, label, "written", f"{path.stem}-{block}"))
+    return samples
+
+
+def _labels_of(path: Path, lines: Sequence[str]) -> list[str]:
+    if path.parent.name == CALM:
+        return [CALM] * len(lines)
+    label = path.stem.removesuffix("_forum").removesuffix("_more").removesuffix("_quiet")
+    if label in LABELS:
+        return [label] * len(lines)
+    kinds = json.loads((EXAMPLES / "long_labels.json").read_text("utf-8"))[path.stem]
+    return [kinds.get(str(place), "suicide") for place in range(len(lines))]
+
+
+def grammar(rng: random.Random) -> list[Sample]:
+    """Messages of every family of templates."""
+    book = json.loads((EXAMPLES / "grammar.json").read_text("utf-8"))
+    samples = []
+    for family in book["families"]:
+        made = {_filled(rng.choice(family["templates"]), book["slots"], rng) for _ in range(PER_FAMILY)}
+        samples += [Sample(text, family["label"], "grammar", family["name"]) for text in sorted(made)]
+    return samples
+
+
+def _filled(template: str, slots: dict[str, list[str]], rng: random.Random) -> str:
+    while "{" in template:
+        template = re.sub(r"\{(\w+)\}", lambda match: rng.choice(slots[match[1]]), template, count=1)
+    return " ".join(template.split())
+
+
+def talk() -> list[Sample]:
+    """What clients and therapists say in the examples of the embedded classifier, where the rules find nothing."""
+    samples = []
+    for path in sorted(TALK.glob("*/*.txt")):
+        for place, line in enumerate(lines_of(path)):
+            said = line.rpartition(" || ")[2]
+            if not assess_by_rules(said).at_risk:
+                samples.append(Sample(said, CALM, "talk", f"{path.stem}-{place % FOLDS}"))
+    return samples
+
+
+def comments(folder: Path, rng: random.Random) -> list[Sample]:
+    """Comments of GoEmotions as calm background, without those that may speak of a danger."""
+    texts = [line.split("\t")[0] for line in lines_of(folder / "original_train.tsv")]
+    calm = [text for text in texts if not _DROPPED.search(text) and not assess_by_rules(text).at_risk]
+    chosen = rng.sample(sorted(set(calm)), COMMENTS)
+    return [
+        Sample(re.sub(r"\[NAME\]", "john", text), CALM, "comment", f"comment-{place % FOLDS}")
+        for place, text in enumerate(chosen)
+    ]
+
+
+def composed(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
+    """Longer messages of several sentences, with the danger somewhere in it, or with none.
+
+    Sentences come from one fold only, so that none of them is on both sides of a check.
+    """
+    made = []
+    for fold in range(FOLDS):
+        mine = [sample for sample in samples if fold_of(sample) == fold]
+        context = [
+            sample.text
+            for sample in mine
+            if sample.source in {"talk", "written"}
+            and sample.label == CALM
+            and sample.family.startswith(
+                ("distress", "forum", "sadness", "depression", "anger", "fear", "neutral", "disgust")
+            )
+        ]
+        risky = [sample for sample in mine if sample.label != CALM and len(sample.text.split()) < 40]
+        tricky = [sample.text for sample in mine if sample.label == CALM and sample.source in {"written", "grammar"}]
+        for _ in range(300):
+            one = rng.choice(risky)
+            # No more around it than a window shows, or the calm half of the message would count as danger.
+            around = rng.sample(context, rng.randint(1, 2))
+            around.insert(rng.randint(0, len(around)), one.text)
+            made.append(Sample(" ".join(map(_sentence, around)), one.label, "composed", one.family))
+        for _ in range(450):
+            around = rng.sample(context, rng.randint(2, 8))
+            if rng.random() < 0.6:
+                around.insert(rng.randint(0, len(around)), rng.choice(tricky))
+            made.append(Sample(" ".join(map(_sentence, around)), CALM, "composed", f"calm-{fold}"))
+    return made
+
+
+def _sentence(text: str) -> str:
+    return text if text[-1] in ".!?" else f"{text}."
+
+
+_TYPED = (
+    (r"\byou\b", "u"), (r"\bare\b", "r"), (r"\bbecause\b", "bc"), (r"\bgoing to\b", "gonna"), (r"\bwant to\b", "wanna"),
+    (r"\babout\b", "abt"), (r"\bto\b", "2"), (r"\bplease\b", "pls"), (r"\bpeople\b", "ppl"), (r"\bright now\b", "rn"),
+    (r"\bI don't know\b", "idk"), (r"\bto be honest\b", "tbh"), (r"\bsomething\b", "smth"), (r"\bwith\b", "w"),
+    (r"\bnobody\b", "no1"), (r"\btonight\b", "tonite"), (r"\byour\b", "ur"), (r"\breally\b", "rly"), (r"ing\b", "in"),
+)  # fmt: skip
+_FILLERS = ("um", "uh", "like", "you know", "i mean", "well", "so", "yeah")
+
+
+def as_typed(text: str, rng: random.Random) -> str:
+    """Lower case, no apostrophes, short forms here and there."""
+    plain = text.lower().replace("'", "").replace(",", "")
+    for long, short in _TYPED:
+        if rng.random() < 0.4:
+            plain = re.sub(long.lower(), short, plain)
+    return plain.rstrip(".")
+
+
+def as_heard(text: str, rng: random.Random) -> str:
+    """As a speech recogniser writes it: no case, no punctuation, fillers kept."""
+    words = re.sub(r"[^\w\s']+", " ", text).lower().split()
+    for _ in range(rng.randint(0, 3)):
+        words.insert(rng.randint(0, len(words)), rng.choice(_FILLERS))
+    return " ".join(words)
+
+
+def misspelt(text: str, rng: random.Random) -> str:
+    """One or two slips of the fingers."""
+    letters = list(text)
+    for _ in range(rng.randint(1, 2)):
+        place = rng.randrange(len(letters) - 1)
+        if letters[place].isalpha() and letters[place + 1].isalpha():
+            if rng.random() < 0.5:
+                letters[place], letters[place + 1] = letters[place + 1], letters[place]
+            else:
+                del letters[place]
+    return "".join(letters)
+
+
+STYLES: tuple[Callable[[str, random.Random], str], ...] = (as_typed, as_heard, misspelt)
+
+
+def varied(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
+    """Every message as it is; what was written or made, in one other style as well."""
+    made = list(samples)
+    for sample in samples:
+        if sample.source in {"written", "composed", "talk"} and len(sample.text) > 4:
+            made.append(replace(sample, text=rng.choice(STYLES)(sample.text, rng)))
+    return made
+
+
+def fold_of(sample: Sample) -> int:
+    """Which part holds a message out: the block for what was written, a hash of the name for a family."""
+    tail = sample.family.rpartition("-")[2]
+    if tail.isdigit():
+        return int(tail)
+    # A calm family is a way to speak calmly of danger; without any of it nothing of the kind could be known.
+    held = sample.text if sample.label == CALM else sample.family
+    return int(hashlib.sha256(held.encode()).hexdigest(), 16) % FOLDS
+
+
+def all_samples(folder: Path) -> list[Sample]:
+    """Everything there is to learn from, in a fixed order."""
+    rng = random.Random(SEED)
+    single = [*written(), *grammar(rng), *talk(), *comments(folder, rng)]
+    refuse_frozen(single)
+    return pieces(varied([*single, *composed(single, rng)], rng), rng)
+
+
+def pieces(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
+    """The samples, and some windows of every calm one of several clauses: each of them must look calm by itself."""
+    made = list(samples)
+    for sample in samples:
+        found = clauses(sample.text)
+        if sample.label == CALM and sample.source != "comment" and len(found) > 1:
+            spans = list(windows(len(found)))
+            spans = rng.sample(spans, min(WINDOWS.get(sample.source, 2), len(spans)))
+            made += [replace(sample, text=". ".join(found[start:end]), source="piece") for start, end in spans]
+    return made
+
+
+def refuse_frozen(samples: Sequence[Sample]) -> None:
+    """Raises ValueError where a message shares eight words in a row with the frozen set."""
+    frozen = {run for path in FROZEN.glob("*/*.txt") for line in lines_of(path) for run in _runs(line)}
+    shared = [sample.text for sample in samples if any(run in frozen for run in _runs(sample.text))]
+    if shared:
+        raise ValueError(f"{len(shared)} messages share {SHARED_WORDS} words with the frozen set, as {shared[0]!r}")
+
+
+def _runs(text: str) -> Iterator[str]:
+    words = " ".join(clauses(text)).split()
+    size = min(SHARED_WORDS, len(words)) if len(words) >= 4 else SHARED_WORDS
+    yield from (" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def matrix(samples: Sequence[Sample]) -> csr_matrix:
+    """Features of the whole messages, one row each."""
+    starts, columns, values = [0], list[int](), list[float]()
+    for sample in samples:
+        found = values_of(clause_features(sample.text))
+        columns += found.keys()
+        values += found.values()
+        starts.append(len(columns))
+    return csr_matrix((np.array(values, np.float32), columns, starts), shape=(len(samples), BUCKETS))
+
+
+def fit(samples: Sequence[Sample], rows: csr_matrix) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Weights (buckets x labels) and bias: the first column tells danger from calm, the others tell dangers apart."""
+    labels = np.array([sample.label for sample in samples])
+    weights = np.array([WEIGHTS[sample.source] for sample in samples])
+    at_risk = labels != CALM
+    danger = LogisticRegression(C=INVERSE_PENALTY, max_iter=200, tol=1e-3)
+    danger.fit(rows, at_risk, sample_weight=weights)
+    kind = LogisticRegression(C=INVERSE_PENALTY, max_iter=60, tol=1e-2)
+    kind.fit(rows[at_risk], labels[at_risk], sample_weight=weights[at_risk])
+    order = [list(kind.classes_).index(label) for label in LABELS if label != CALM]
+    columns = np.concatenate([danger.coef_, kind.coef_[order]]).T
+    return columns.astype(np.float32), np.concatenate([danger.intercept_, kind.intercept_[order]]).astype(np.float32)
+
+
+def classifier(
+    weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], thresholds: dict[str, float]
+) -> tuple[CrisisClassifier, bytes, Card]:
+    """The classifier as it will ship: weights in half precision, with the card that names their digest."""
+    # Another order in memory would be written as it lies there, and read back as other weights.
+    data = save({"bias": bias, "weight": np.ascontiguousarray(weights, np.float16)})
+    card = Card(
+        features=FEATURES_VERSION,
+        sha256=hashlib.sha256(data).hexdigest(),
+        data=DATA,
+        inputs_sha256=inputs_digest(),
+        **thresholds,
+    )
+    return CrisisClassifier(card, weights.astype(np.float16).astype(np.float32), bias), data, card
+
+
+def inputs_digest() -> str:
+    """Sha256 over this script and the messages beside it."""
+    digest = hashlib.sha256()
+    for path in (Path(__file__), *sorted(EXAMPLES.rglob("*.*")), *sorted(TALK.rglob("*.*"))):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def check(samples: Sequence[Sample], rows: csr_matrix, folds: int) -> dict[str, float]:
+    """Thresholds from held-out messages, and a print of what is found of them."""
+    dangers: list[tuple[Sample, float]] = []
+    for fold in range(folds):
+        kept = [place for place, sample in enumerate(samples) if fold_of(sample) != fold]
+        held = [sample for sample in samples if fold_of(sample) == fold and sample.source != "piece"]
+        weights, bias = fit([samples[place] for place in kept], rows[kept])
+        model, _, _ = classifier(weights, bias, {"concern": 0.5, "risk": 0.6, "imminent": IMMINENT})
+        dangers += [(sample, model.read(sample.text).danger) for sample in held]
+    calm = np.array([danger for sample, danger in dangers if sample.label == CALM and sample.source == "written"])
+    thresholds = {name: round(float(np.quantile(calm, 1 - share)), 3) for name, share in ALARMS.items()}
+    print(f"thresholds {thresholds} from {len(calm)} calm messages held out")
+    for name in ("written", "grammar", "composed", "talk", "comment"):
+        for calmly in (False, True):
+            mine = [danger for sample, danger in dangers if sample.source == name and (sample.label == CALM) == calmly]
+            if mine:
+                shares = [np.mean(np.array(mine) >= at) for at in (0.3, 0.5, 0.7, thresholds["concern"])]
+                shown = " ".join(f"{share:.3f}" for share in shares)
+                print(f"  {name:9} {'calm   ' if calmly else 'at risk'} n={len(mine):5} at .3 .5 .7 threshold: {shown}")
+    return thresholds
+
+
+def main() -> None:
+    """Train, choose thresholds on what was held out, and write weights and card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--goemotions", type=Path, required=True, help="folder with original_train.tsv")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="folds held out to choose the thresholds")
+    parser.add_argument("--output", type=Path, default=PACKAGE, help="folder to write into")
+    options = parser.parse_args()
+    samples = all_samples(options.goemotions)
+    print(f"{len(samples)} messages, {sum(sample.label != CALM for sample in samples)} of them at risk")
+    rows = matrix(samples)
+    thresholds = check(samples, rows, options.folds) | {"imminent": IMMINENT}
+    weights, bias = fit(samples, rows)
+    _, data, card = classifier(weights, bias, thresholds)
+    (options.output / WEIGHTS_FILE).write_bytes(data)
+    (options.output / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
+    print(f"{options.output / WEIGHTS_FILE}: {len(data) / 1e6:.1f} MB, sha256 {card.sha256[:12]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The learned half of the crisis gate: a linear classifier over hashed features, shipped with the package.
+
+It was trained on sentences invented for this project and on calm comments (scripts/train_crisis_classifier.py); it
+needs no key, no download and no accelerator. Its measured figures and limits are in docs/safety.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import Field
+
+from ai_therapist.errors import StoreError
+from ai_therapist.records.base import Record
+from ai_therapist.records.ids import Digest
+from ai_therapist.safety.assessment import CLEAR, About, Assessment, Category, Level
+from ai_therapist.safety.crisis_features import BUCKETS, FEATURES_VERSION, clause_features, values_of, windows
+from ai_therapist.safety.rules import read_data
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_PER_LOG_CLAUSE = 0.6
+"""Log-odds that a message loses per natural logarithm of its number of clauses."""
+
+WEIGHTS_FILE = "crisis_classifier.safetensors"
+CARD_FILE = "crisis_classifier.json"
+
+CALM = "calm"
+
+
+class Meaning(NamedTuple):
+    """What a label stands for in an assessment."""
+
+    rule: str
+    level: Level
+    category: Category
+    about: About
+
+
+MEANINGS: dict[str, Meaning] = {
+    "suicide": Meaning("LM-10", Level.RISK, Category.SUICIDE, About.SELF),
+    "suicide_imminent": Meaning("LM-11", Level.IMMINENT, Category.SUICIDE, About.SELF),
+    "self_harm": Meaning("LM-12", Level.RISK, Category.SELF_HARM, About.SELF),
+    "danger": Meaning("LM-13", Level.IMMINENT, Category.DANGER, About.SELF),
+    "harm_to_others": Meaning("LM-14", Level.RISK, Category.HARM_TO_OTHERS, About.SELF),
+    "abuse": Meaning("LM-15", Level.RISK, Category.ABUSE, About.SELF),
+    "other_person": Meaning("LM-16", Level.CONCERN, Category.SUICIDE, About.OTHER),
+}
+"""By label; a probability below the threshold of its level means less."""
+
+LABELS = (CALM, *MEANINGS)
+"""Columns of the weights: danger against calm first, then one danger against the others."""
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Card(Record):
+    """What the weights are, and at which probability they speak."""
+
+    features: str
+    """FEATURES_VERSION of the features that the weights belong to."""
+    sha256: Digest
+    """Digest of the weights file; another file is refused."""
+    concern: Share
+    """Probability of any danger from which a message is a concern."""
+    risk: Share
+    """The same for a risk."""
+    imminent: Share
+    """Probability of an imminent label from which the level is imminent."""
+    data: str
+    """What the weights were trained on, and under which terms."""
+    inputs_sha256: Digest
+    """Digest over the training script and all that it read."""
+
+
+class Reading(Record):
+    """What the weights say of the gravest window of a message."""
+
+    danger: float
+    """Probability that the message is not calm."""
+    kinds: dict[str, float]
+    """Probability of each danger, if there is one."""
+
+    @property
+    def label(self) -> str:
+        """The most probable danger."""
+        return max(self.kinds, key=lambda label: self.kinds[label])
+
+
+class CrisisClassifier:
+    """The weights in memory."""
+
+    def __init__(self, card: Card, weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> None:
+        self.card = card
+        self._weights = weights
+        self._bias = bias
+
+    def read(self, text: str) -> Reading:
+        """The gravest window of a message; a message without words is calm."""
+        import numpy as np
+
+        parts = clause_features(text)
+        scores = [self._bias]
+        for start, end in windows(len(parts)):
+            values = values_of(parts[start:end])
+            buckets = np.fromiter(values.keys(), np.int64, len(values))
+            scores.append(np.fromiter(values.values(), np.float32, len(values)) @ self._weights[buckets] + self._bias)
+        gravest = max(scores[1:] or scores, key=lambda score: float(score[0]))
+        powers = np.exp(gravest[1:] - gravest[1:].max())
+        # The gravest of many windows is grave by chance: a long message needs more.
+        logit = float(gravest[0]) - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
+        danger = 1.0 / (1.0 + math.exp(-logit))
+        shares = dict(zip(LABELS[1:], (powers / powers.sum()).tolist(), strict=True))
+        return Reading(danger=danger if parts else 0.0, kinds=shares)
+
+    def assess(self, text: str) -> Assessment:
+        """What the weights take the message for, or CLEAR."""
+        reading = self.read(text)
+        if reading.danger < self.card.concern:
+            return CLEAR
+        rule, level, category, about = MEANINGS[reading.label]
+        if reading.danger < self.card.risk:
+            level = min(level, Level.CONCERN)
+        elif level is Level.IMMINENT and reading.kinds[reading.label] < self.card.imminent:
+            level = Level.RISK
+        return Assessment(level=level, category=category, rule=rule, about=about)
+
+
+@cache
+def load_classifier() -> CrisisClassifier:
+    """The classifier that ships with the package.
+
+    Raises StoreError where its weights are not those that its card names, or belong to other features.
+    """
+    import numpy as np
+    from safetensors.numpy import load
+
+    card = Card.model_validate_json(read_data(CARD_FILE))
+    data = resources.files("ai_therapist.safety").joinpath(WEIGHTS_FILE).read_bytes()
+    if hashlib.sha256(data).hexdigest() != card.sha256:
+        raise StoreError(f"{WEIGHTS_FILE} is not the file that {CARD_FILE} names: install the package again")
+    if card.features != FEATURES_VERSION:
+        raise StoreError(f"{WEIGHTS_FILE} belongs to features {card.features!r}, this version has {FEATURES_VERSION!r}")
+    tensors = load(data)
+    weights, bias = tensors["weight"].astype(np.float32), tensors["bias"].astype(np.float32)
+    if weights.shape != (BUCKETS, len(LABELS)) or bias.shape != (len(LABELS),):
+        raise StoreError(f"{WEIGHTS_FILE} has weights of another shape")
+    return CrisisClassifier(card, weights, bias)
