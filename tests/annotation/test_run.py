@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.annotation.config import AnnotationConfig
+from ai_therapist.annotation.prompt import prompt_digests
+from ai_therapist.annotation.rates import describe_endings
 from ai_therapist.annotation.run import annotate
 from ai_therapist.errors import ConfigError, MissingInput, RequestError
 from ai_therapist.pipeline.executors import InlineExecutor
@@ -13,6 +15,7 @@ from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Abstention, Annotation, Modality, Task, Use
 from ai_therapist.store.codec import decode_all
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
+from ai_therapist.testing import make_digest
 from tests.annotation.builders import make_extraction
 
 FACES: dict[str, object] = {"emotion_from_media": True, "media_notice": "consent form of 2026, section 4"}
@@ -191,3 +194,42 @@ def test_a_wrong_request_changes_nothing(
     with pytest.raises(error):
         run_inline(workspace, **settings)
     assert workspace.find_run("annotation") is None
+
+
+def test_a_changed_prompt_runs_annotation_again_and_nothing_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_extraction(tmp_path, "one")
+    run_inline(workspace)
+    before = {record.key for record in workspace.store.actions()}
+    blobs = {path.name for path in workspace.store.blob_paths()}
+    changed = {name: make_digest(f"changed {name}") for name in prompt_digests(AnnotationConfig().tasks)}
+    monkeypatch.setattr("ai_therapist.annotation.run.prompt_digests", lambda tasks: changed)
+    run_inline(workspace)
+
+    after = [record.stage for record in workspace.store.actions() if record.key not in before]
+    assert "annotate" in after
+    assert set(after) <= {"annotate", "settle"}
+    assert blobs <= {path.name for path in workspace.store.blob_paths()}
+
+
+def test_the_run_says_how_its_questions_ended(tmp_path: Path) -> None:
+    workspace = make_extraction(tmp_path / "w", "one")
+    replies = ['{"emotion": "joy"}', "no", "no again"]
+    spec = write_script(tmp_path / "script.json", replies=replies)
+    run = run_inline(workspace, annotator=spec, tasks=["emotion"])
+
+    (line,) = describe_endings(run)
+    assert line == "2 questions to annotators in 3 calls: 1 labels (50.0%), 1 invalid replies (50.0%)"
+    (unread,) = (name for name in run.items[0].artefacts if name.startswith("unread/"))
+    kept = json.loads(workspace.store.read(run.items[0].artefacts[unread]))
+    assert [each["reply"] for each in kept] == ["no", "no again"]
+
+
+def test_no_label_is_without_provenance(tmp_path: Path) -> None:
+    workspace = make_extraction(tmp_path, "one", "two")
+    digests = set(prompt_digests(AnnotationConfig().tasks).values())
+    for item in run_inline(workspace).items:
+        for annotation in read(workspace, item):
+            assert annotation.provenance.prompt_sha256 in digests
+            assert annotation.provenance.annotator.startswith("embedded@")

@@ -1,6 +1,6 @@
 """Language models on this machine that weigh labels instead of writing them: always valid, with probabilities.
 
-One prompt is read once, and every label continues it (a batch over copies of its keys and values):
+One prompt is read once, and all labels continue it side by side in one more pass:
 
     sum      log-likelihood of the label's tokens and of the quote that closes it
     divided  by the number of these tokens, or long labels could never win
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from ai_therapist.models.shown import check_shown, shows_media
 from ai_therapist.models.turn_lines import read_turns, render_turn
@@ -112,7 +113,10 @@ class WeighingModel:
             raise ValueError("there are no labels to weigh")
         rows = [self._ids(f'{prefix}{label}"') for label in labels]
         shared = _common_length(rows)
-        read = self._continued(_copied(self._prompt(messages)), rows[0][:shared])
+        read = self._prompt(messages)
+        if _is_plain(read.cache):
+            return self._branches(read, rows[0][:shared], [row[shared:] for row in rows])
+        read = self._continued(_copied(read), rows[0][:shared])
         return self._continuations(read, [row[shared:] for row in rows])
 
     @torch.inference_mode()
@@ -123,14 +127,15 @@ class WeighingModel:
         written: list[int] = []
         for _ in range(max_tokens):
             token = int(read.logits.argmax())
-            if token == self._loaded.end:
+            if token == self.network.end:
                 break
             written.append(token)
             read = self._continued(read, [token])
-        yield self._loaded.tokenizer.decode(written, skip_special_tokens=True)
+        yield self.network.tokenizer.decode(written, skip_special_tokens=True)
 
     @property
-    def _loaded(self) -> Network:
+    def network(self) -> Network:
+        """The loaded model."""
         if self._network is None:
             # Weights that are made in inference mode cannot be used outside it.
             with torch.inference_mode(False):
@@ -155,7 +160,7 @@ class WeighingModel:
 
     def _prompt(self, messages: Sequence[Message]) -> _Read:
         """The model after the messages and the beginning of an answer."""
-        network = self._loaded
+        network = self.network
         inputs = network.inputs(messages)
         if shows_media(messages):
             output = network.model(**inputs, use_cache=True, logits_to_keep=1)
@@ -172,13 +177,15 @@ class WeighingModel:
         # At least one token is read: the logits after it are what is wanted.
         overlap = min(overlap, len(ids) - 1)
         cache: Any = None
-        if nearest is not None and overlap >= _SMALLEST_OVERLAP and type(nearest.cache) is DynamicCache:
-            cache = _copied(nearest).cache
+        if nearest is not None and overlap >= _SMALLEST_OVERLAP and _is_plain(nearest.cache):
+            # Taken over, not copied: the next prompt is nearer to this one than to that.
+            self._prompts = deque((read for read in self._prompts if read is not nearest), maxlen=_PROMPTS_KEPT)
+            cache = nearest.cache
             if overlap < len(nearest.ids):
                 cache.crop(overlap - len(nearest.ids))
         else:
             overlap = 0
-        network = self._loaded
+        network = self.network
         rest = torch.tensor([ids[overlap:]], device=network.model.device)
         output = network.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return _Read(ids, output.logits[0, -1], output.past_key_values)
@@ -187,14 +194,57 @@ class WeighingModel:
         """The model after `ids` have followed; what was read before is used up."""
         if not ids:
             return read
-        model = self._loaded.model
+        model = self.network.model
         tokens = torch.tensor([ids], device=model.device)
         output = model(input_ids=tokens, past_key_values=read.cache, use_cache=True, logits_to_keep=1)
         return _Read((*read.ids, *ids), output.logits[0, -1], output.past_key_values)
 
+    def _branches(self, read: _Read, trunk: Sequence[int], rows: Sequence[Sequence[int]]) -> list[LabelLikelihood]:
+        """Likelihood of each row after the prompt and the trunk, in one pass over all rows side by side.
+
+        prompt ─ trunk ─┬─ row 1     A row sees what was read, the trunk and itself, and no other row; its
+                        ├─ row 2     positions go on from the trunk. The keys and values of the prompt are
+                        └─ row 3     neither copied nor changed: what is added is taken off again.
+        """
+        network = self.network
+        device, start = network.model.device, read.cache.get_seq_length()
+        ids, places, owners = list(trunk), list(range(len(trunk))), [0] * len(trunk)
+        for number, row in enumerate(rows, start=1):
+            ids += row
+            places += range(len(trunk), len(trunk) + len(row))
+            owners += [number] * len(row)
+        owner = torch.tensor(owners, device=device)
+        order = torch.arange(len(ids), device=device)
+        sees = ((owner[None] == owner[:, None]) | (owner[None] == 0)) & (order[None] <= order[:, None])
+        sees = torch.cat([torch.ones(len(ids), start, dtype=torch.bool, device=device), sees], dim=1)
+        mask = torch.zeros(sees.shape, dtype=network.model.dtype, device=device)
+        mask.masked_fill_(~sees, torch.finfo(network.model.dtype).min)
+        try:
+            output = network.model(
+                input_ids=torch.tensor([ids], device=device),
+                attention_mask=mask[None, None],
+                position_ids=torch.tensor([places], device=device) + start,
+                past_key_values=read.cache,
+                use_cache=True,
+            )
+        finally:
+            added = read.cache.get_seq_length() - start
+            if added:
+                read.cache.crop(-added)
+        logits = output.logits[0].float().log_softmax(-1)
+        before = logits[len(trunk) - 1] if trunk else read.logits.float().log_softmax(-1)
+        found, at = [], len(trunk)
+        for row in rows:
+            followed = torch.cat([before[None], logits[at : at + len(row) - 1]])
+            wanted = torch.tensor(row, device=device)
+            nats = followed.gather(-1, wanted[:, None]).double().sum()
+            found.append(LabelLikelihood(float(nats), len(row)))
+            at += len(row)
+        return found
+
     def _continuations(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[LabelLikelihood]:
         """Likelihood of each row of tokens after what was read, which is used up."""
-        network = self._loaded
+        network = self.network
         longest = max(len(row) for row in rows)
         device = network.model.device
         padded = torch.tensor([[*row, *[network.end] * (longest - len(row))] for row in rows], device=device)
@@ -210,7 +260,7 @@ class WeighingModel:
 
     def _ids(self, text: str) -> list[int]:
         """Tokens of a piece of the answer; control tokens in it are read as the words they look like."""
-        ids: list[int] = self._loaded.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids: list[int] = self.network.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
 
@@ -218,6 +268,11 @@ def _without_content(instruction: str, role: Role | None, text: str) -> list[Mes
     line = render_turn(_NO_MARK, role or Role.UNKNOWN, text)
     system = [Message.of_text("system", instruction)] if instruction else []
     return [*system, Message.of_text("user", f"The turn in question:\n{line}")]
+
+
+def _is_plain(cache: Any) -> bool:
+    """Whether every layer keeps all keys and values, so that the last ones can be taken off again."""
+    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _copied(read: _Read) -> _Read:
