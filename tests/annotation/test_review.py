@@ -6,9 +6,10 @@ import importlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ai_therapist.annotation.panel import Rule, settle
 from ai_therapist.annotation.review import (
     CANNOT_TELL,
     Look,
@@ -19,6 +20,7 @@ from ai_therapist.annotation.review import (
     decide,
     disagreement,
     instruction,
+    proposed,
     questions_of,
     queue,
     shown_to,
@@ -227,9 +229,30 @@ def test_kappa_is_that_of_scikit_learn() -> None:
         assert found.value == pytest.approx(reference(one, two), abs=1e-12)
 
 
+def test_a_panel_is_no_further_vote_and_what_it_came_to_may_be_accepted() -> None:
+    turn = "utt_0123456789ab"
+    votes = [make_annotation(turn, Task.EMOTION, label, f"m{n}") for n, label in enumerate(("joy", "joy", "fear"))]
+    majority, unanimous = (settle_votes(votes, rule) for rule in ("majority", "unanimous"))
+    assert disagreement([*votes, majority]) == disagreement(votes) == pytest.approx(1 / 3)
+    assert uncertainty([*votes, unanimous]) == uncertainty(votes) == 0
+    assert proposed([*votes, majority]) == "joy"
+    assert proposed([*votes, unanimous]) is None
+    assert proposed(votes) is None
+    assert proposed(votes[:2]) == "joy"
+    assert proposed([]) is None
+
+
+def settle_votes(votes: list[Annotation], rule: Rule) -> Annotation:
+    """What the votes come to."""
+    desk = Desk(1)
+    turn = desk.transcript.utterances[0].model_copy(update={"id": votes[0].utterance})
+    return settle([turn], [[vote] for vote in votes], rule, lambda: "2026-01-01T00:00:00+00:00")[-1]
+
+
 _ANSWERS = st.lists(st.sampled_from([*NAMES[:3], None]), max_size=8)
 
 
+@settings(deadline=None, max_examples=40)
 @given(_ANSWERS, st.sampled_from(list(Order)), st.booleans())
 def test_the_queue_asks_every_open_question_once(answers: list[str | None], order: Order, blind: bool) -> None:
     desk = Desk(8)
@@ -240,6 +263,7 @@ def test_the_queue_asks_every_open_question_once(answers: list[str | None], orde
     assert sorted(asked, key=desk.questions().index) == still_open
 
 
+@settings(deadline=None)
 @given(_ANSWERS)
 def test_disagreement_and_uncertainty_lie_between_0_and_1(answers: list[str | None]) -> None:
     votes = [make_annotation("utt_0123456789ab", Task.EMOTION, answer, f"m{n}") for n, answer in enumerate(answers)]

@@ -167,11 +167,15 @@ def _urgency(question: Question, order: Order, blind: bool) -> float:
 
 
 def disagreement(answers: Sequence[Annotation]) -> float:
-    """Share of the answers that are not the most frequent one, 0 to 1; an abstention is an answer of its own."""
-    if not answers:
+    """Share of the answers that are not the most frequent one, 0 to 1; an abstention is an answer of its own.
+
+    What the votes of a panel came to is no further vote.
+    """
+    labels = [answer.label for answer in answers if not answer.provenance.is_panel]
+    if not labels:
         return 0.0
-    ((_, most),) = Counter(answer.label for answer in answers).most_common(1)
-    return 1 - most / len(answers)
+    ((_, most),) = Counter(labels).most_common(1)
+    return 1 - most / len(labels)
 
 
 def uncertainty(votes: Sequence[Annotation]) -> float:
@@ -179,9 +183,10 @@ def uncertainty(votes: Sequence[Annotation]) -> float:
 
     An abstention counts 1, and so does the silence where no model was asked; a label without probabilities counts 0.
     """
-    if not votes:
+    own = [vote.outcome for vote in votes if not vote.provenance.is_panel]
+    if not own:
         return 1.0
-    return sum(_doubt(vote.outcome) for vote in votes) / len(votes)
+    return sum(map(_doubt, own)) / len(own)
 
 
 def _doubt(outcome: Outcome) -> float:
@@ -199,6 +204,13 @@ def shown_to(question: Question, rater: str, *, blind: bool) -> tuple[Annotation
     if question.of(rater) is not None:
         return (*question.votes, *question.by_others(rater))
     return () if blind else question.votes
+
+
+def proposed(shown: Sequence[Annotation]) -> str | None:
+    """The label that a person may accept as it stands: what a panel came to, or what all that are shown agree on."""
+    panel = [given.label for given in shown if given.provenance.is_panel]
+    labels = {label for label in panel or [given.label for given in shown] if label is not None}
+    return labels.pop() if len(labels) == 1 else None
 
 
 def instruction(codebook: Codebook, task: Task) -> str:

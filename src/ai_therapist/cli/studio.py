@@ -8,7 +8,7 @@ import re
 import socket
 import webbrowser
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -120,10 +120,10 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
             on_start=lambda address: _tell(address, open_browser=opening.open_browser),
         )
         _check_port(serving.host, opening.port)
-        try:
+        # The server ends in good order at Ctrl+C and then raises it again, unless the shell has it ignored.
+        with suppress(KeyboardInterrupt):
             studio.server.run()
-        except KeyboardInterrupt:
-            notes.print("The studio is closed; what was decided is kept.")
+        notes.print("The studio is closed; what was decided is kept.")
 
 
 def _check_port(host: str, port: int) -> None:

@@ -99,8 +99,11 @@ def agreement_rows(questions: Iterable[Question]) -> list[JsonObject]:
 
 
 def _answers(question: Question) -> list[tuple[str, bool, str | None]]:
-    """Name, whether it is a person's, and label of every answer that counts; of a model's answers the last."""
-    models = {vote.provenance.annotator: vote.label for vote in question.votes}
+    """Name, whether it is a person's, and label of every answer that counts; of a model's answers the last.
+
+    What a panel came to is left out: it is made of answers that are counted themselves.
+    """
+    models = {vote.provenance.annotator: vote.label for vote in question.votes if not vote.provenance.is_panel}
     people = {note.provenance.rater or "": note.label for note in question.standing}
     return [
         *((name, False, label) for name, label in models.items()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ai_therapist.annotation.context import turns_before
-from ai_therapist.annotation.review import CANNOT_TELL, PairAgreement, Question, instruction, shown_to
+from ai_therapist.annotation.review import CANNOT_TELL, PairAgreement, Question, instruction, proposed, shown_to
 from ai_therapist.records import (
     Abstention,
     Annotation,
@@ -135,7 +135,6 @@ def question_page(recorded: Recorded, question: Question, rater: str, *, blind: 
     visible = shown_to(question, rater, blind=blind)
     own = question.of(rater)
     refused = recorded.media_refusal
-    names = [note.label for note in visible if note.label is not None]
     return {
         **question_key(question),
         "name": recorded.session.name,
@@ -152,8 +151,7 @@ def question_page(recorded: Recorded, question: Question, rater: str, *, blind: 
         "media_refused": refused,
         "choices": choices(question.task),
         "shown": [label_line(note) for note in visible],
-        # What Enter accepts: the one label on which all that are shown agree.
-        "proposed": names[0] if len(set(names)) == 1 else None,
+        "proposed": proposed(visible),
         "own": None if own is None else label_line(own),
         "guide": instruction(load_codebook(), question.task).partition("\n\n")[0],
         "cannot_tell": CANNOT_TELL,
