@@ -133,6 +133,10 @@ def test_without_a_key_nothing_begins(
     with pytest.raises(ConfigError, match="ASSEMBLYAI_API_KEY"):
         run(workspace, folder)
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", "wrong")
+    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", "http://elsewhere.example.org")
+    with pytest.raises(ConfigError, match="must begin with https"):
+        run(workspace, folder)
+    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", service.url)
     service.faults["upload"] = [failing(401)]
     with pytest.raises(ConfigError, match="refuses the key"):
         run(workspace, folder)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from ai_therapist.errors import (
     ConfigError,
@@ -63,9 +64,12 @@ class JobLost(ItemError):
 
 
 def require_key() -> str:
-    """The key. Raises ConfigError without one, and MissingExtra without the vendor's package."""
+    """The key. Raises ConfigError without one or for plain HTTP, and MissingExtra without the vendor's package."""
     if find_spec("assemblyai") is None:
         raise MissingExtra("the transcriber assemblyai", "assemblyai", "cloud")
+    url = urlsplit(os.environ.get(URL_VARIABLE) or _REGIONS["us"])
+    if url.scheme != "https" and url.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise ConfigError(f"{URL_VARIABLE} must begin with https://: it is given a key and what people said")
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         raise ConfigError(f"the transcriber assemblyai needs {KEY_VARIABLE} in the environment or in .env")
