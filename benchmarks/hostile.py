@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
             "test_findings_without_overlaps_cover_what_they_covered": 100,
         },
     ),
+    "clients of the server": (("tests/serving/test_hostile.py",), {}),
     "forgetting": (("tests/store/test_forget.py",), {}),
     "disk faults": (
         ("tests/store/test_faults.py",),

@@ -129,7 +129,7 @@ def first_token_ms(quick: bool) -> dict[str, object]:
             make_recording(Path(folder) / f"{number}.mp4", RecordingSpec(tone_hz=200.0 + number, size_px=(320, 240)))
             for number in range(TURNS)
         ]
-        rounds = 2 if quick else 5
+        rounds = 2 if quick else 3
         ways = {
             "text_session": session(()),
             "text_stateless": stateless(()),

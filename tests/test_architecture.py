@@ -36,6 +36,7 @@ HEAVY_ONLY_IN = (
     "videollama2/",
     "models/base.py",
     "models/local.py",
+    "models/prompt_embeds.py",
     "models/weighing.py",
     "models/causal.py",
     "models/videollama2.py",

@@ -31,6 +31,7 @@ WRITERS = {
     "dataset/tables.py": "parquet, into the private folder of a stage",
     "evaluation/predictions.py": "answers so far, into the folder that an unfinished action keeps",
     "extraction/clips.py": "clips in the private folder of a stage",
+    "finetuning/stock_layout.py": "a language model and its adapter, to the new folder that the user named",
     "finetuning/saved_model.py": "models, into the private folder of a stage",
     "finetuning/run.py": "parts of an earlier model, into a private folder on the way to the store",
     "finetuning/base.py": "a random base, into the private folder of a stage",

@@ -158,6 +158,26 @@ class TunedModel:
         """Tokens of messages of words alone, and of the answer `text` with its end, as `likelihood` reads them."""
         return self._prompt_ids(messages, []), [*self._ids(text), self._end]
 
+    @torch.inference_mode()
+    def embed(self, messages: Sequence[Message], *, prefix: str = "") -> Tensor:
+        """The prompt as the language model takes it in, clips and beginning of the answer included: (tokens, width).
+
+        Raises ValueError for words that spell a control token, and as `generate` does.
+        """
+        if self._has_control(messages):
+            raise ValueError("the words spell a control token of the tokenizer")
+        seen = [self._look_at(part) for part in _media(messages)]
+        row = self._row([*self._prompt_ids(messages, seen), *self._ids(prefix.rstrip(" "))])
+        if not self._sees:
+            embedded: Tensor = self._model.get_input_embeddings()(row)
+            return embedded[0]
+        kinds = {name.removesuffix("_features") for one in seen for name in one.features}
+        media = {
+            kind: [each for one in seen for each in one.features.get(f"{kind}_features", ())] for kind in sorted(kinds)
+        }
+        spliced: Tensor = self._model.model.embed(row, media)
+        return spliced[0]
+
     @contextmanager
     def few_threads(self) -> Iterator[None]:
         """One thread as long as a small model is asked: threads that wait for each other cost it several times more."""
@@ -287,8 +307,9 @@ class TunedModel:
     def _prompt_ids(self, messages: Sequence[Message], seen: Sequence[_Seen], *, answer: bool = True) -> list[int]:
         """Tokens of the messages, each clip as its placeholders: as the processor makes them, without decoding."""
         text = "".join(map(self._chat.piece, messages)) + (self._chat.answer_start if answer else "")
-        left = iter(seen)
-        text = _TAG.sub(lambda _: next(left).tags, text)
+        if seen:
+            left = iter(seen)
+            text = _TAG.sub(lambda _: next(left).tags, text)
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
