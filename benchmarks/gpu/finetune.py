@@ -129,8 +129,8 @@ def plain(folder: Path, trees: list[Tree], config: FinetuningConfig) -> dict[str
                 remove_unused_columns=False,
                 use_cpu=not torch.cuda.is_available(),
             ),
-            data_collator=batch,  # type: ignore[arg-type]
-            train_dataset=rows,  # type: ignore[arg-type]
+            data_collator=batch,
+            train_dataset=rows,
         )
         return timed(trainer.train)
 
