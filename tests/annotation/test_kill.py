@@ -38,7 +38,7 @@ def kill_again_and_again(root: Path, server: ModelServer, kills: int, turns: int
     record = workspace.find_run("annotation")
     assert record is not None
     (item,) = record.items
-    assert item.status is Status.DONE
+    assert item.status is Status.DONE, item.reason
     annotations = decode_all(Annotation, workspace.store.read(item.artefacts["annotations"]), "annotations")
     words = {
         turn.id: turn.text

@@ -1,7 +1,10 @@
 """The limiter: its rate, what a refusal does to it, and money that cannot be overspent."""
 
 import multiprocessing
+import os
+import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -179,6 +182,21 @@ def test_calls_of_all_processes_are_counted_against_the_concurrent_ones(clock: V
         assert clock.now() - began >= 900
         first.succeeded()
         second.succeeded()
+
+
+def _hold(path: Path) -> None:
+    with Limiter(Quota("shared", 6000, concurrent=1), path=path).turn():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_place_of_a_killed_process_is_given_back_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "limits.db"
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(path,))
+    process.start()
+    process.join()
+    began = time.monotonic()
+    take(Limiter(Quota("shared", 6000, concurrent=1), path=path))
+    assert time.monotonic() - began < 10
 
 
 def test_the_calls_of_a_day_end_and_come_back_at_midnight(clock: VirtualClock) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import socket
 import sqlite3
 import threading
 import time
@@ -207,7 +208,7 @@ class Limiter:
         """
         most = _micros(at_most_usd)
         self._pay(most)
-        key = uuid.uuid4().hex
+        key = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
         try:
             began = self._wait(key)
         except BaseException:
@@ -265,6 +266,7 @@ class Limiter:
             now = self._clock.now()
             if self._take(key, now):
                 return now
+            self._forget_the_dead()
             self._clock.sleep(self._nap(now))
 
     def _take(self, key: str, now: float) -> bool:
@@ -287,6 +289,17 @@ class Limiter:
             self._db.execute("DELETE FROM running WHERE until <= ?", (now,))
             self._db.execute("INSERT INTO running VALUES (?, ?, ?)", (key, self.quota.scope, now + _LEASE_S))
         return True
+
+    def _forget_the_dead(self) -> None:
+        """Give back the places of calls whose process was killed, where it ran on this machine."""
+        if self.quota.concurrent is None:
+            return
+        with self._lock:
+            rows = self._db.execute("SELECT id FROM running WHERE scope = ?", (self.quota.scope,)).fetchall()
+            for (key,) in rows:
+                host, pid, _ = key.split("/")
+                if host == socket.gethostname() and not _is_alive(int(pid)):
+                    self._db.execute("DELETE FROM running WHERE id = ?", (key,))
 
     def _nap(self, now: float) -> float:
         """Seconds until it is worth asking for a turn again. Raises Postponed where that is too long."""
@@ -400,6 +413,16 @@ def spending(path: Path | None = None) -> Iterator[tuple[str, str, float]]:
         rows = db.execute("SELECT scope, account, micros FROM spent WHERE micros > 0 ORDER BY scope, account")
         for scope, account, micros in rows:
             yield scope, account, micros / _MICROS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _micros(usd: float) -> int:
