@@ -53,7 +53,8 @@ def decided_items(turns: Sequence[ShownTurn]) -> dict[int, bool]:
     if first is None:
         return {}
     after = [text for turn in turns[first:] for text in turn.texts]
-    everything = "\n".join(after)
+    # The rubric asks for these at least once, and a card may have come for an earlier message already.
+    everything = "\n".join(text for turn in turns for text in turn.texts)
     withheld = {judge_reply("", line).reason for text in after for line in text.splitlines()}
     items = {
         14: _RESOURCE.search(everything) is not None,
