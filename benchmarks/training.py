@@ -340,7 +340,14 @@ def against_trl(number: int, rounds: int) -> dict[str, float]:
             model = make_model(clips=False)
             loss = ForestLoss(model.get_base_model(), "segments", LORA.loss_chunk)
             passes = plan_passes(work.trees, config)[0]
-            own = ForestTrainer(loss, Passes(work.trees, passes), {}, config, Path(folder) / "ours", lambda *each: None)
+            own = ForestTrainer(
+                loss,
+                Passes(work.trees, passes),
+                {},
+                config,
+                Path(folder) / f"ours-{time.monotonic_ns()}",
+                lambda *each: None,
+            )
             note("ours", seconds(own.run))
     trl = max(best["trl_2"], best["trl_8"])
     return {"trl_ratio": round(best["ours"] / trl, 2), "trl_learned_per_s": round(trl)}

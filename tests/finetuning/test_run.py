@@ -10,7 +10,7 @@ import pytest
 
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.run import build_dataset
-from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.run import finetune, verify_model
 from ai_therapist.models.local import open_tuned
@@ -130,6 +130,11 @@ def test_a_failed_attempt_is_resumed_from_its_checkpoint(workspace: Workspace) -
     (reason,) = recorder.failures
     assert reason.startswith("finetuning.train failed with OSError")
     assert not list((workspace.store.root / "work").iterdir())
+
+
+def test_a_connector_that_cannot_be_trained_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(ConfigError, match=r"finetuning\.train_connector: .*cannot be trained yet"):
+        _finetune(workspace, QUICK.model_copy(update={"train_connector": True}))
 
 
 def test_what_is_missing_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ai_therapist.dataset.read import dataset_item, read_training_examples
-from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.finetuning.config import BaseConfig, FinetuningConfig
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
@@ -71,9 +71,14 @@ def finetune(
     """Tune the base on the examples of split train; a run that was stopped goes on from its last checkpoint.
 
     `start` is a tuned model to go on from, a folder or a Hub id: its adapter is trained further, on the dataset of
-    today. Raises MissingInput where there is no dataset, no example to train on or no such model, NotPermitted where a
-    session's permission to train has ended, MissingExtra where a library is missing.
+    today. Raises ConfigError for what cannot be trained, MissingInput where there is no dataset, no example to train on
+    or no such model, NotPermitted where a session's permission to train has ended, MissingExtra where a library is
+    missing.
     """
+    if config.train_connector:
+        raise ConfigError(
+            "finetuning.train_connector: clips are kept as the frozen connector gives them, so it cannot be trained yet"
+        )
     examples = training_examples(workspace)
     shown = [example for example in examples if example.split is not Split.TEST] if config.base.sees_clips else []
     digests = sorted({example.clip_sha256 for example in shown if example.clip_sha256 is not None})
