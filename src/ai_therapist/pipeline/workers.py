@@ -1,7 +1,7 @@
 """Worker processes of this machine: a task that hangs or kills its worker costs only itself.
 
-Each worker has a pipe of its own and no lock is shared, so a worker may be killed at any moment: with a pool whose
-workers share one channel, the driver was seen to wait for ever after such a kill.
+Each worker has a pipe of its own and no lock is shared, so a worker may be killed at any moment without leaving another
+one, or the driver, waiting for what it held.
 """
 
 from __future__ import annotations
