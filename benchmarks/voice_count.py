@@ -1,4 +1,4 @@
-"""How well the embedded diariser tells voices apart, and what hours cost: python benchmarks/voices.py [--quick].
+"""How well the embedded diariser tells voices apart, and what hours cost: python benchmarks/voice_count.py [--quick].
 
 On the sample sessions, whose voices are synthetic and on which its bounds were set: the number of voices it counts
 (nobody tells it), and the share of the gold speech time under the right voice. Then the sound of one sample again and
@@ -128,7 +128,7 @@ def main() -> None:
     bar = (
         "all sessions counted right, time >= 0.95, every repetition the same voices, memory of 48 min <= 1.25 x 12 min"
     )
-    finish("voices", figures, bar, holds=holds)
+    finish("voice_count", figures, bar, holds=holds)
 
 
 if __name__ == "__main__":
