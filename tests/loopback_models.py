@@ -78,7 +78,12 @@ class _Handler(BaseHTTPRequestHandler):
         """One request of any method."""
         assert isinstance(self.server, _Http)
         model = self.server.model
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The client died while it asked: no server answers, or bills, half a request.
+            self.close_connection = True
+            return
         asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         with model.lock:
             model.asked.append(asked)

@@ -35,8 +35,8 @@ def kill_again_and_again(root: Path, server: ModelServer, kills: int, turns: int
         child.kill()
         child.join()
         # A run sets aside what it was at work on each of five times that it was killed; people let it be tried again.
-        for record in list(workspace.store.quarantines()):
-            workspace.store.release(record.key)
+        for bad in list(workspace.store.quarantines()):
+            workspace.store.release(bad.key)
     killed_run.run(root)
     for bad in list(workspace.store.quarantines()):
         workspace.store.release(bad.key)
