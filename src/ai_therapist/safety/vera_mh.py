@@ -23,6 +23,8 @@ from typing import NamedTuple
 from ai_therapist.safety.assessment import Level
 from ai_therapist.safety.output import Reason, judge_reply
 
+DECIDED = (14, 15, 16, 20, 21, 22, 23, 24, 28, 29, 30, 33, 34, 36, 37)
+"""Numbers of the questions that are answered here."""
 WALL_OF_TEXT_WORDS = 220
 """Words of one text from which it counts as a wall."""
 

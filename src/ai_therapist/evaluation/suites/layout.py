@@ -39,22 +39,23 @@ class Published(Record):
 
 
 def read_table(
-    path: Path, columns: Sequence[str], *, delimiter: str = ",", header: bool = True
+    path: Path, columns: Sequence[str], *, delimiter: str = ",", header: bool = True, quoted: bool | None = None
 ) -> list[dict[str, str]]:
     """Rows of a CSV or TSV file with exactly the columns that are needed, others left out.
 
+    `quoted` says whether quotation marks enclose fields; without it they do in CSV and are text in TSV.
     Raises MissingInput where there is no such file and RequestError, with the expected layout, where it is not text,
     lacks a column or a row is too short.
     """
     layout = f"expected {'columns' if header else 'fields without a header'}: {', '.join(columns)}"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            # In TSV files of texts a quotation mark is a quotation mark.
+            encloses = delimiter == "," if quoted is None else quoted
             reader = csv.DictReader(
                 file,
                 None if header else list(columns),
                 delimiter=delimiter,
-                quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
+                quoting=csv.QUOTE_MINIMAL if encloses else csv.QUOTE_NONE,
             )
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
