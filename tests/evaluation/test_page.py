@@ -1,16 +1,18 @@
 """The page: one file without requests or words that were said, whatever is missing."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from ai_therapist.evaluation.audit import LeakAudit
+from ai_therapist.evaluation.audit import Leak, LeakAudit
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, Training
 from ai_therapist.evaluation.page import render_page, show_figure, show_percent, show_score
 from ai_therapist.evaluation.report import build_report
 from ai_therapist.records import Scored, Unscored
 from tests.evaluation.test_report import FEW, evidence
+from tests.evaluation.test_worst import sure_of, with_predictions
 
 _VOID = {"meta", "link", "br"}
 
@@ -105,6 +107,38 @@ def test_a_page_of_nothing_is_still_a_page() -> None:
     page = page_of(Evidence((), (), (), {}, {}, LeakAudit(checked=0, leaks=()), None, (), {}, ()))
     Outline(page)
     assert "not run" in page
+
+
+def test_a_turn_leads_to_its_clip_beside_the_page() -> None:
+    found = evidence()
+    first = found.sessions[0]
+    turn = first.turns.utterances[0]
+    link = "view/sessions/a%20b/clips/clip_001_client.mp4"
+    linked = replace(first, clips={turn.id: link})
+    page = page_of(replace(found, sessions=(linked, *found.sessions[1:])))
+    outline = Outline(page)
+    assert ("a", "href", link) in outline.attributes
+    assert "1 clips at hand" not in page
+    assert "1 clip at hand" in page
+    assert not {"video", "audio", "source", "img"} & set(outline.tags)
+
+
+def test_the_surest_errors_are_named_by_id_and_quoted_only_when_asked() -> None:
+    found = with_predictions(tuned=sure_of("tuned", 0.9))
+    words = next(each.client.text for each in found.examples if each.id == found.predictions["tuned"][0].example)
+    report = build_report(found, FEW)
+    page, quoting = render_page(report, found), render_page(report, found, quote=True)
+    assert found.predictions["tuned"][0].example in page
+    assert words not in page
+    assert "No sentence that a person said stands here." in page
+    assert words in quoting
+    assert "No sentence that a person said stands here." not in quoting
+
+
+def test_near_duplicates_that_are_tolerated_are_listed() -> None:
+    few = Leak(kind="near-duplicates across splits", count=1, named=("exa_000000000001",))
+    page = page_of(replace(evidence(), audit=LeakAudit(checked=400, leaks=(), tolerated=(few,))))
+    assert "Tolerated, since so few move no figure: near-duplicates across splits: 1 (exa_000000000001)" in page
 
 
 def test_names_are_escaped() -> None:

@@ -1,6 +1,7 @@
 """The whole evaluation over a workspace: what is there is measured, what is not is named, nothing is done twice."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -244,3 +245,14 @@ def test_a_model_named_by_its_spec_predicts_too(tmp_path: Path) -> None:
     assert evaluation[embedded]["strategy"]["accuracy"]["kind"] == "unscored"
     assert evaluation[name]["strategy"]["abstention_rate"]["value"] == 0.5
     assert replies[name]["words"]["value"] == 4
+
+
+def test_clips_that_extraction_shows_are_linked_from_the_report(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    item = workspace.load_run("extraction", "extract").done[0]
+    (digest,) = (digest for name, digest in item.artefacts.items() if name.startswith("clip/"))
+    workspace.show(f"sessions/{item.name}", {"clips/clip_001_client.mp4": digest, "clips/clip_x.mp4": digest})
+    run(workspace, None, EvaluationConfig(systems=("majority",), resamples=1000))
+    links = re.findall(r'href="([^"]+mp4)"', workspace.report_html.read_text("utf-8"))
+    assert links == [f"view/sessions/{item.name}/clips/clip_001_client.mp4"]
+    assert (workspace.root / links[0]).is_file()

@@ -14,6 +14,7 @@ from ai_therapist.cli.options import load_settings, settings_options, workspace_
     help="Folder of gold transcripts, NAME.json each, to measure extraction and annotation against.",
 )
 @click.option("--allow-leak", is_flag=True, help="Print figures although the leak audit failed, with a watermark.")
+@click.option("--quote", is_flag=True, help="Let the page quote the words of the worst cases, as they were said.")
 @workspace_option
 @settings_options
 @click.pass_context
@@ -21,6 +22,7 @@ def command(
     ctx: click.Context,
     gold: Path | None,
     allow_leak: bool,
+    quote: bool,
     workspace: Path,
     config: Path | None,
     assignments: tuple[str, ...],
@@ -30,8 +32,8 @@ def command(
     from ai_therapist.cli.console import exit_code, print_run, say
     from ai_therapist.store.workspace import Workspace
 
-    asked = (*assignments, "evaluation.allow_leak=true") if allow_leak else assignments
-    settings = load_settings(config, asked)
+    flags = {"evaluation.allow_leak=true": allow_leak, "evaluation.quote=true": quote}
+    settings = load_settings(config, (*assignments, *(setting for setting, asked in flags.items() if asked)))
     place = Workspace.existing(workspace)
     run = Arc(place, settings).evaluate(gold)
     print_run(run)

@@ -25,6 +25,8 @@ class Bar:
     end_ms: int
     emotion: str | None
     hover: str
+    link: str | None = None
+    """What a click opens."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def strip(title: str, duration_ms: int, turns: Sequence[Bar], gold: Sequence[Bar
     marks = [*_ticks(duration_ms, per_ms, bottom)]
     marks += [_gold_line(each, lane[each.role], per_ms) for each in gold]
     marks += [_turn(each, lane[each.role], per_ms) for each in turns]
-    return _chart(title, _STRIP_PX, bottom + 18, *marks, class_="strip")
+    # A reader of the screen steps over what is inside an image, but must reach the links.
+    role = "group" if any(each.link is not None for each in turns) else "img"
+    return _chart(title, _STRIP_PX, bottom + 18, *marks, class_="strip", role=role)
 
 
 def heatmap(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
@@ -130,9 +134,8 @@ def _chart(title: str, width: float, height: float, *marks: Markup, **attributes
         element("title", title),
         *marks,
         viewBox=f"0 0 {_short(width)} {_short(height)}",
-        role="img",
         aria_label=title,
-        **attributes,
+        **{"role": "img", **attributes},
     )
 
 
@@ -159,7 +162,8 @@ def _turn(turn: Bar, y: float, per_ms: float) -> Markup:
         )
         if len(turn.emotion) * _CHARACTER_PX + 8 <= width:
             parts.append(element("text", turn.emotion, x=x + 6, y=y + 16, class_="inside"))
-    return element("g", *parts)
+    drawn = element("g", *parts)
+    return drawn if turn.link is None else element("a", drawn, href=turn.link, aria_label=f"Clip of {turn.hover}")
 
 
 def _gold_line(turn: Bar, y: float, per_ms: float) -> Markup:

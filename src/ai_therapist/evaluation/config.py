@@ -41,6 +41,9 @@ class EvaluationConfig(StageConfig):
     allow_leak: bool = False
     """Print figures although the leak audit failed, with a watermark; without it they are withheld."""
 
+    quote: bool = False
+    """Let the page quote the client's words of the worst cases, as they were said; without it only ids stand there."""
+
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of three-word runs from which replies of two splits count as nearly the same; above 0, up to 1."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
@@ -56,6 +56,8 @@ class SessionEvidence:
     gold: GoldSession | None
     quality: SessionQuality | None
     """None where measuring failed."""
+    clips: Mapping[str, str] = field(default_factory=dict)
+    """Path of the clip of each turn that has one, as a link from the report; by utterance id."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ai_therapist.evaluation import charts
-from ai_therapist.evaluation.charts import Bar, Whisker
+from ai_therapist.evaluation.charts import Whisker
 from ai_therapist.evaluation.compare import Difference
-from ai_therapist.evaluation.evidence import Evidence, SessionEvidence
+from ai_therapist.evaluation.evidence import Evidence
 from ai_therapist.evaluation.report import Report
 from ai_therapist.evaluation.scores import LabelScores
-from ai_therapist.records import Annotation, Label, Score, Scored, Split, Task, Unscored, Utterance, load_codebook
+from ai_therapist.evaluation.strips import session_strip
+from ai_therapist.evaluation.worst import worst_cases
+from ai_therapist.records import Score, Scored, Split, Task, Unscored, load_codebook
 from ai_therapist.records.session import Basis
 
 _STRIPS = 24
@@ -76,16 +78,6 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Strip:
-    """A session's picture with the line above it."""
-
-    name: str
-    id: str
-    facts: str
-    chart: Markup
-
-
-@dataclass(frozen=True)
 class Count:
     """How often a label was given and how often gold has it, with the share of the longest bar."""
 
@@ -97,8 +89,11 @@ class Count:
     gold_share: float
 
 
-def render_page(report: Report, evidence: Evidence) -> str:
-    """The report as HTML. Holds ids, names of recordings and labels, and no word that was said."""
+def render_page(report: Report, evidence: Evidence, *, quote: bool = False) -> str:
+    """The report as HTML. Holds ids, names of recordings and labels, and no word that was said.
+
+    With `quote` the words of the worst cases stand there too.
+    """
     return _template().render(
         css=Markup(resources.files(__package__).joinpath("templates/report.css").read_text("utf-8")),
         report=report,
@@ -108,7 +103,10 @@ def render_page(report: Report, evidence: Evidence) -> str:
         stages=_STAGES,
         outputs=_outputs(report, evidence),
         quality=_quality_rows(report),
-        strips=[_strip(each) for each in evidence.sessions[:_STRIPS]],
+        quote=quote,
+        clips_at_hand=any(each.clips for each in evidence.sessions),
+        worst=worst_cases(evidence),
+        strips=[session_strip(each) for each in evidence.sessions[:_STRIPS]],
         strips_left_out=max(0, len(evidence.sessions) - _STRIPS),
         legend=[(name, charts.emotion_class(name)) for name in load_codebook().names(Task.EMOTION)],
         distributions=[_distribution(evidence, task) for task in (Task.EMOTION, Task.STRATEGY)],
@@ -290,58 +288,6 @@ def _quality_rows(report: Report) -> list[tuple[str, str, Score, Score]]:
             every.role_word_accuracy,
         ),
     ]
-
-
-def _strip(each: SessionEvidence) -> Strip:
-    notes: dict[tuple[str, Task], Annotation] = {(note.utterance, note.task): note for note in each.annotations}
-    turns = [_bar(turn, each, notes) for turn in each.turns.utterances]
-    gold = (
-        []
-        if each.gold is None
-        else [
-            Bar(
-                said.role,
-                said.start_ms,
-                said.end_ms,
-                said.emotion,
-                _joined("gold", said.role.value, said.emotion, said.strategy),
-            )
-            for said in each.gold.utterances
-        ]
-    )
-    duration_ms = max([each.session.media.duration_ms, *(bar.end_ms for bar in (*turns, *gold))])
-    facts = [f"{duration_ms / 1000:.0f} s", _number(len(turns), "turn")]
-    if each.gold is not None:
-        facts += sorted(each.gold.traits)
-    if each.quality is not None and each.quality.comparison is not None:
-        words = each.quality.comparison.words
-        facts.append(f"{words.errors} of {words.words} words wrong")
-    title = f"Who speaks when in {each.session.name}"
-    return Strip(each.session.name, each.session.id, " · ".join(facts), charts.strip(title, duration_ms, turns, gold))
-
-
-def _bar(turn: Utterance, each: SessionEvidence, notes: dict[tuple[str, Task], Annotation]) -> Bar:
-    role = each.session.role_of(turn.speaker)
-    emotion, strategy = (_said(notes.get((turn.id, task))) for task in (Task.EMOTION, Task.STRATEGY))
-    label = notes.get((turn.id, Task.EMOTION))
-    hover = _joined(
-        turn.id, role.value, f"{turn.span.start_ms / 1000:.1f} to {turn.span.end_ms / 1000:.1f} s", emotion, strategy
-    )
-    return Bar(role, turn.span.start_ms, turn.span.end_ms, None if label is None else label.label, hover)
-
-
-def _said(note: Annotation | None) -> str | None:
-    """A label with its probability for a hover text."""
-    if note is None:
-        return None
-    if not isinstance(note.outcome, Label):
-        return f"no {note.task.value}"
-    weights = note.outcome.probabilities
-    return note.outcome.value if weights is None else f"{note.outcome.value} {100 * weights[note.outcome.value]:.0f} %"
-
-
-def _joined(*parts: str | None) -> str:
-    return ", ".join(part for part in parts if part)
 
 
 def _distribution(evidence: Evidence, task: Task) -> tuple[str, list[Count]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from ai_therapist.dataset.read import dataset_item
 from ai_therapist.evaluation.audit import audit_examples
@@ -166,7 +167,7 @@ def _evidence(
     done = [item for item in predicted if item.status is Status.DONE]
     return Evidence(
         runs=tuple(runs),
-        sessions=tuple(_session_evidence(store, item) for item in measured),
+        sessions=tuple(_session_evidence(workspace, item) for item in measured),
         examples=examples,
         predictions={
             item.name: decode_all(Prediction, store.read(item.artefacts["predictions"]), f"predictions of {item.name}")
@@ -184,12 +185,13 @@ def _evidence(
     )
 
 
-def _session_evidence(store: Store, item: ItemRecord) -> SessionEvidence:
-    found, name = item.artefacts, item.name
+def _session_evidence(workspace: Workspace, item: ItemRecord) -> SessionEvidence:
+    found, name, store = item.artefacts, item.name, workspace.store
     complete = item.status is Status.DONE
+    turns = decode(Transcript, store.read(found["utterances"]), f"utterances of {name}")
     return SessionEvidence(
         session=decode(Session, store.read(found["session"]), f"session of {name}"),
-        turns=decode(Transcript, store.read(found["utterances"]), f"utterances of {name}"),
+        turns=turns,
         annotations=decode_all(Annotation, store.read(found["annotations"]), f"annotations of {name}")
         if "annotations" in found
         else (),
@@ -197,7 +199,19 @@ def _session_evidence(store: Store, item: ItemRecord) -> SessionEvidence:
         if "gold" in found and complete
         else None,
         quality=decode(SessionQuality, store.read(found["quality"]), f"quality of {name}") if complete else None,
+        clips=clips_at_hand(workspace, name, turns),
     )
+
+
+def clips_at_hand(workspace: Workspace, name: str, turns: Transcript) -> dict[str, str]:
+    """Relative links from the report to the clips that extraction shows of a session, by utterance id."""
+    ids = {turn.index + 1: turn.id for turn in turns.utterances}
+    found = {}
+    for path in sorted((workspace.root / "view" / "sessions" / name / "clips").glob("clip_*.mp4")):
+        number = path.name.split("_")[1]
+        if number.isdecimal() and int(number) in ids:
+            found[ids[int(number)]] = quote(path.relative_to(workspace.root).as_posix())
+    return found
 
 
 def _write(
@@ -212,7 +226,7 @@ def _write(
     files = {
         "predictions": encode_all([row for rows in evidence.predictions.values() for row in rows]),
         "report": encode(report),
-        "page": render_page(report, evidence).encode(),
+        "page": render_page(report, evidence, quote=config.quote).encode(),
     }
     artefacts = {name: workspace.store.put_bytes(data) for name, data in files.items()}
     write_atomically(workspace.report_json, files["report"])
@@ -228,7 +242,6 @@ def _write(
         {
             "predictions.json": artefacts["predictions"],
             "report.json": artefacts["report"],
-            "report.html": artefacts["page"],
         },
     )
     whole = ItemRecord(
