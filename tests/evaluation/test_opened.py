@@ -11,8 +11,8 @@ from ai_therapist.evaluation.tuned import Listening, Writing
 from ai_therapist.models.catalogue import open_model
 from ai_therapist.models.scripted import ScriptedGenerator
 from ai_therapist.records import Abstention, Example, Label
-from ai_therapist.testing import make_digest
-from tests.evaluation.arc import make_examples, make_gold
+from ai_therapist.testing import RecordingSpec, make_digest, make_recording
+from tests.evaluation.arc import make_examples, make_gold, write_clip
 
 EXAMPLES = make_examples([make_gold(f"s{at}") for at in range(3)], test=3)
 SEEN = [
@@ -35,6 +35,14 @@ def test_shuffling_gives_every_example_the_clip_of_another() -> None:
     assert set(shown("none", SEEN)) == {None}
     assert shown("shuffled", SEEN[:1]) == [None]
     assert set(shown("own", EXAMPLES)) == {None}
+
+
+def test_only_a_clip_with_sound_is_shown_for_its_sound(tmp_path: Path) -> None:
+    write_clip(tmp_path / str(SEEN[0].clip_sha256), 8)
+    make_recording(tmp_path / "sounding.mp4", RecordingSpec(duration_ms=1000))
+    (tmp_path / "sounding.mp4").rename(tmp_path / str(SEEN[1].clip_sha256))
+    clip_of = clips_for("sounding", lambda digest: tmp_path / digest, SEEN[:2])
+    assert [clip_of(example) for example in SEEN[:2]] == [None, tmp_path / str(SEEN[1].clip_sha256)]
 
 
 def test_a_model_that_only_writes_is_read_strictly() -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 from ai_therapist.dataset.render import Field
 from ai_therapist.evaluation.predictions import Reply
 from ai_therapist.evaluation.tuned import Tuned
+from ai_therapist.models.local import open_tuned
 from ai_therapist.records import Abstention, Example, Label, Modality
 from ai_therapist.records.message import Message
+from ai_therapist.testing import RecordingSpec, make_recording
 from tests.evaluation.arc import make_examples, make_gold
+from tests.finetuning.builders import save_untrained
 
 EXAMPLE = make_examples([make_gold("one")], test=1)[-1]
 TEXT = frozenset({Modality.TEXT})
@@ -75,3 +78,25 @@ def test_only_a_model_that_sees_and_hears_is_shown_the_clip() -> None:
 def test_an_empty_reply_is_an_abstention_and_no_tokens_ask_for_none() -> None:
     assert predict(Recorder(reply=" "))[Field.REPLY] == Abstention(reason="the reply is empty")
     assert Field.REPLY not in predict(Recorder(), tokens=0)
+
+
+def test_sound_and_pictures_are_shown_apart_to_a_real_model(tmp_path: Path) -> None:
+    model = open_tuned(save_untrained(tmp_path / "model"))
+    clip = make_recording(tmp_path / "clip.mp4", RecordingSpec(duration_ms=1000))
+    weights = [
+        Tuned(model, lambda asked: clip, 0, keeps=keeps).predict(EXAMPLE)[Field.CLIENT_EMOTION]
+        for keeps in (None, Modality.AUDIO, Modality.VIDEO)
+    ]
+    weights.append(Tuned(model, lambda asked: None, 0).predict(EXAMPLE)[Field.CLIENT_EMOTION])
+    shown = [outcome.probabilities for outcome in weights if isinstance(outcome, Label)]
+    assert len(shown) == 4
+    assert all(one != other for at, one in enumerate(shown) for other in shown[:at])
+
+
+def test_one_part_of_a_clip_is_left() -> None:
+    parts = {}
+    for keeps in (Modality.AUDIO, Modality.VIDEO):
+        model = Recorder(frozenset(Modality))
+        Tuned(model, lambda asked: Path("clip.mp4"), 0, keeps=keeps).predict(EXAMPLE)
+        parts[keeps] = model.asked[0][0][-1].modalities
+    assert parts == {keeps: {Modality.TEXT, keeps} for keeps in parts}

@@ -10,6 +10,8 @@ SystemName = Literal[
     "tuned",
     "tuned-text",
     "tuned-shuffled",
+    "tuned-audio",
+    "tuned-video",
     "base",
     "text-only",
     "copy-prediction",
@@ -17,6 +19,10 @@ SystemName = Literal[
     "majority",
     "copy-gold",
 ]
+
+
+OPTIONAL: tuple[SystemName, ...] = ("tuned-audio", "tuned-video")
+"""Systems that must be asked for: each asks the tuned model of every held-out example once more."""
 
 
 class Resampling(NamedTuple):
@@ -29,9 +35,10 @@ class Resampling(NamedTuple):
 class EvaluationConfig(StageConfig):
     """What is measured, and how sure the figures are."""
 
-    systems: tuple[SystemName, ...] = get_args(SystemName)
+    systems: tuple[SystemName, ...] = tuple(name for name in get_args(SystemName) if name not in OPTIONAL)
     """Systems that predict on the held-out split, in the order of the tables. tuned: the tuned model; tuned-text:
-    without the clip; tuned-shuffled: with the clip of another example. base: the model before tuning. text-only:
+    without the clip; tuned-shuffled: with the clip of another example; tuned-audio and tuned-video, which must be
+    asked for: with the sound of the clip or with its pictures alone. base: the model before tuning. text-only:
     TF-IDF and logistic regression on words alone. copy-prediction: what text-only said of the previous example.
     random, majority: by the frequencies of the train split. copy-gold: the previous gold label, which is a leak."""
 

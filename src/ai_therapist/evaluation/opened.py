@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import cast, get_args
 
@@ -14,6 +15,7 @@ from ai_therapist.evaluation.predictions import Prediction, Reply, System
 from ai_therapist.evaluation.replies import ReplyRow, ReplyTable, count_reply, distinct
 from ai_therapist.evaluation.systems import TUNINGS
 from ai_therapist.evaluation.tuned import Listening, Tuned, TunedModel, Writing, turn_messages
+from ai_therapist.media.probe import probe
 from ai_therapist.models.catalogue import AnyModel, open_model
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
 from ai_therapist.pipeline.stage import Job
@@ -38,7 +40,8 @@ def opened(name: str, job: Job, examples: Sequence[Example], reply_tokens: int) 
         job.checkout("model", folder)
         model = open_tuned(folder, untuned=tuning.untuned)
         with model.few_threads():
-            yield Tuned(model, clips_for(tuning.clips, job.blob, held_out), reply_tokens if tuning.writes else 0)
+            clip_of = clips_for(tuning.clips, job.blob, held_out)
+            yield Tuned(model, clip_of, reply_tokens if tuning.writes else 0, keeps=tuning.keeps)
     elif name in get_args(SystemName):
         yield _baseline(cast(SystemName, name), [each for each in examples if each.split is Split.TRAIN], held_out)
     else:
@@ -55,7 +58,7 @@ def system_of(model: AnyModel, clip_of: Callable[[Example], Path | None], reply_
 
 
 def clips_for(clips: str, blob: Callable[[str], Path], held_out: Sequence[Example]) -> Callable[[Example], Path | None]:
-    """Which clip an example is shown: its "own", "none", or the "shuffled" one of another example.
+    """Which clip an example is shown: its "own", that if it is "sounding", "none", or another's, "shuffled".
 
     Shuffling hands every clip on by half the list of all examples with a clip, so that no example keeps its own and,
     with more than one session, hardly any keeps one of its session.
@@ -66,7 +69,12 @@ def clips_for(clips: str, blob: Callable[[str], Path], held_out: Sequence[Exampl
     elif clips == "shuffled":
         ids, step = list(shown), max(1, len(shown) // 2)
         shown = {each: shown[ids[(at + step) % len(ids)]] for at, each in enumerate(ids)} if len(ids) > 1 else {}
-    return lambda example: blob(shown[example.id]) if example.id in shown else None
+    fits = _has_sound(blob) if clips == "sounding" else lambda digest: True
+    return lambda example: blob(shown[example.id]) if example.id in shown and fits(shown[example.id]) else None
+
+
+def _has_sound(blob: Callable[[str], Path]) -> Callable[[str], bool]:
+    return cache(lambda digest: probe(blob(digest), digest, digest).audio is not None)
 
 
 def rate_replies(examples: Mapping[str, Example], predictions: Sequence[Prediction]) -> ReplyTable:

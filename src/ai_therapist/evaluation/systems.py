@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ai_therapist.evaluation.config import SystemName
+from ai_therapist.records import Modality
 from ai_therapist.records.base import Record
 
 
@@ -22,12 +23,16 @@ class Tuning(NamedTuple):
     untuned: bool = False
     clips: str = "own"
     writes: bool = True
+    keeps: Modality | None = None
+    """The one part of the clip that is shown; None: all of it."""
 
 
 TUNINGS: dict[SystemName, Tuning] = {
     "tuned": Tuning(),
     "tuned-text": Tuning(clips="none"),
     "tuned-shuffled": Tuning(clips="shuffled", writes=False),
+    "tuned-audio": Tuning(clips="sounding", writes=False, keeps=Modality.AUDIO),
+    "tuned-video": Tuning(writes=False, keeps=Modality.VIDEO),
     "base": Tuning(untuned=True),
 }
 """Systems that need the folder of a tuned model."""
@@ -36,6 +41,8 @@ _MEANINGS: dict[SystemName, str] = {
     "tuned": "the tuned model",
     "tuned-text": "the tuned model without the clip: words alone",
     "tuned-shuffled": "the tuned model shown the clip of another example: what sound and picture add is lost",
+    "tuned-audio": "the tuned model with the sound of the clip, without its pictures",
+    "tuned-video": "the tuned model with the pictures of the clip, without its sound",
     "base": "the model before tuning, asked in the same way",
     "text-only": "TF-IDF and logistic regression on the words",
     "copy-prediction": "what text-only said of the session's previous example",

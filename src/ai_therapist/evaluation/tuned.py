@@ -20,7 +20,7 @@ from ai_therapist.evaluation.replies import GoldLikelihood
 from ai_therapist.models.protocol import LabelScorer, LikelihoodReader, TextGenerator
 from ai_therapist.models.turn_lines import mark_for, render_turn
 from ai_therapist.records import Abstention, Example, Label, Labels, Modality, Turn, Unscored
-from ai_therapist.records.message import Message
+from ai_therapist.records.message import AudioPart, Message, Part, VideoPart
 
 
 class TunedModel(LabelScorer, TextGenerator, Protocol):
@@ -30,10 +30,19 @@ class TunedModel(LabelScorer, TextGenerator, Protocol):
 class Tuned:
     """Asks a model what comes next. Gold labels never enter a prompt: not of this turn, not of earlier ones."""
 
-    def __init__(self, model: TunedModel, clip_of: Callable[[Example], Path | None], reply_tokens: int) -> None:
+    def __init__(
+        self,
+        model: TunedModel,
+        clip_of: Callable[[Example], Path | None],
+        reply_tokens: int,
+        *,
+        keeps: Modality | None = None,
+    ) -> None:
+        """`keeps` is the one part of a clip that is shown, AUDIO or VIDEO; without it all of the clip is."""
         self._model = model
         self._clip_of = clip_of
         self._reply_tokens = reply_tokens
+        self._keeps = keeps
         self._answered: dict[str, Labels] = {}
 
     def predict(self, example: Example) -> Mapping[Field, Label | Reply | Abstention]:
@@ -65,7 +74,8 @@ class Tuned:
 
     def _messages(self, example: Example) -> tuple[Message, ...]:
         sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts
-        return render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+        messages = render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+        return messages if self._keeps is None else only_part(messages, self._keeps)
 
 
 class Writing:
@@ -103,6 +113,17 @@ class Listening:
         field = Field.CLIENT_EMOTION
         weights = self._model.score(turn_messages((*example.context, example.client)), field.choices)
         return {field: Label(value=max(weights, key=weights.__getitem__), probabilities=weights)}
+
+
+def only_part(messages: Sequence[Message], keeps: Modality) -> tuple[Message, ...]:
+    """The messages with the sound of their clips alone (AUDIO) or with their pictures alone."""
+
+    def kept(part: Part) -> Part:
+        if not isinstance(part, VideoPart):
+            return part
+        return AudioPart(path=part.path) if keeps is Modality.AUDIO else VideoPart(path=part.path, sound=False)
+
+    return tuple(Message(role=each.role, parts=tuple(map(kept, each.parts))) for each in messages)
 
 
 def turn_messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
