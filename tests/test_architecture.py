@@ -39,6 +39,7 @@ HEAVY_ONLY_IN = (
     "models/prompt_embeds.py",
     "models/weighing.py",
     "models/causal.py",
+    "models/contextual.py",
     "models/videollama2.py",
     "finetuning/",
 )

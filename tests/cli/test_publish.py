@@ -36,6 +36,13 @@ def test_export_says_what_it_made(run_cli: Cli, study: Workspace) -> None:
     assert "1 clips" in run_cli("export", "videofolder", "--media", "-w", "study").out
 
 
+def test_export_makes_a_task_of_the_held_out_examples(run_cli: Cli, study: Workspace) -> None:
+    shown = run_cli("export", "inspect", "-w", "study")
+    assert shown.code == 0, shown.err
+    assert (study.exports / "inspect" / "task.py").is_file()
+    assert run_cli("export", "lmms-eval", "--task", "label", "-w", "study").code == 2
+
+
 def test_a_layout_of_clips_is_asked_for_in_words(run_cli: Cli, study: Workspace) -> None:
     shown = run_cli("export", "webdataset", "-w", "study")
     assert (shown.code, "--media" in shown.err) == (2, True)

@@ -42,6 +42,7 @@ def test_ratings_are_means_over_both_orders_of_the_items() -> None:
     ("answer", "reason"),
     [
         (TransientError("busy"), "the judge failed (TransientError)"),
+        (RuntimeError("out of memory"), "the judge failed (RuntimeError)"),
         ("a fine reply, five stars", "the judge's answer cannot be read"),
         ("", "the judge left an item out"),
         ("emotional_reactions: 2", "the judge left an item out"),

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,11 @@ from ai_therapist.models.catalogue import open_model
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.workers import LocalExecutor
-from ai_therapist.records import Example, Split
+from ai_therapist.records import Annotation, Example, Split, Task
 from ai_therapist.store.codec import decode_all, encode, encode_all
 from ai_therapist.store.workspace import RunRecord, Status, Workspace
 from tests.evaluation.arc import make_arc, make_gold, write_golds
+from tests.models.test_contextual import save_encoder
 
 GOLDS = [make_gold("one"), make_gold("two"), make_gold("three"), make_gold("four", traits=["overlap"])]
 BASELINES = EvaluationConfig(systems=("text-only", "majority"), resamples=1000)
@@ -247,6 +249,30 @@ def test_a_model_named_by_its_spec_predicts_too(tmp_path: Path) -> None:
     assert replies[name]["words"]["value"] == 4
 
 
+def test_replies_are_compared_by_an_encoder_that_is_given(tmp_path: Path) -> None:
+    script = tmp_path / "answers.json"
+    script.write_text('{"replies": ["Reply: So the evening is long."], "repeat": true}')
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    config = EvaluationConfig(systems=(), models=(f"scripted:{script}",), resamples=1000)
+    run(workspace, None, config)
+    (without,) = replies_of(workspace)
+    assert without["bertscore"]["reason"] == "no local model for BERTScore was given, and none is fetched"
+    folder = save_encoder(tmp_path / "encoder")
+    run(workspace, None, config.model_copy(update={"bertscore_model": str(folder), "bertscore_layer": 1}))
+    (compared,) = replies_of(workspace)
+    assert compared["bertscore"]["kind"] == "scored"
+    assert compared["bertscore_model"].endswith("layer 1")
+    assert compared["bertscore_model"] in workspace.report_html.read_text("utf-8")
+    assert str(tmp_path) not in workspace.report_json.read_text("utf-8")
+    with pytest.raises(MissingInput, match="holds no model"):
+        run(workspace, None, config.model_copy(update={"bertscore_model": str(tmp_path)}))
+
+
+def replies_of(workspace: Workspace) -> list[dict[str, Any]]:
+    report = json.loads(workspace.report_json.read_bytes())
+    return list(report["reply_scores"].values())
+
+
 def test_clips_that_extraction_shows_are_linked_from_the_report(tmp_path: Path) -> None:
     workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
     item = workspace.load_run("extraction", "extract").done[0]
@@ -256,3 +282,24 @@ def test_clips_that_extraction_shows_are_linked_from_the_report(tmp_path: Path) 
     links = re.findall(r'href="([^"]+mp4)"', workspace.report_html.read_text("utf-8"))
     assert links == [f"view/sessions/{item.name}/clips/clip_001_client.mp4"]
     assert (workspace.root / links[0]).is_file()
+
+
+def test_annotators_are_scored_against_what_people_decided(tmp_path: Path) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    config = EvaluationConfig(systems=("majority",), resamples=1000)
+    run(workspace, None, config)
+    assert report_of(workspace)["annotators"] == {}
+    item = workspace.load_run("annotation", "annotate").done[0]
+    notes = decode_all(Annotation, workspace.store.read(item.artefacts["annotations"]), "annotations")
+    labelled = [each for each in notes if each.task is Task.EMOTION and each.label is not None]
+    for note in labelled:
+        provenance = note.provenance.model_copy(update={"annotator": "person:ada"})
+        workspace.decisions.add(item.item, Annotation.of(note.utterance, note.task, note.outcome, provenance))
+    run(workspace, None, config)
+    found = json.loads(workspace.report_json.read_bytes())["annotators"]["emotion"]
+    assert found["decided"] == len(labelled)
+    (annotator,) = {note.provenance.annotator for note in notes}
+    assert set(found["annotators"]) == {annotator, "majority, in hindsight"}
+    assert found["annotators"][annotator]["accuracy"]["value"] == 1.0
+    assert "Annotators against people" in workspace.report_html.read_text("utf-8")
+    assert "Annotators against people: emotion" in (workspace.root / "report.md").read_text("utf-8")

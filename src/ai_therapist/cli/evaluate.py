@@ -37,5 +37,25 @@ def command(
     place = Workspace.existing(workspace)
     run = Arc(place, settings).evaluate(gold)
     print_run(run)
+    _print_beside_majority(place.report_json)
     say(f"Report: {place.report_html}")
     ctx.exit(exit_code(run))
+
+
+def _print_beside_majority(path: Path) -> None:
+    """The first system of each question, and the majority baseline beside it: no figure is shown alone."""
+    from ai_therapist.cli.console import out
+    from ai_therapist.evaluation.page import show_score
+    from ai_therapist.evaluation.report import Report
+    from ai_therapist.store.codec import decode
+
+    report = decode(Report, path.read_bytes(), path.name)
+    shown = list(dict.fromkeys((*list(report.evaluation)[:1], *({"majority"} & set(report.evaluation)))))
+    for field in ("client_emotion", "strategy", "therapist_emotion"):
+        figures = [
+            f"{name} accuracy {show_score(scores.accuracy)}, macro F1 {show_score(scores.macro_f1)}"
+            for name in shown
+            if (scores := report.evaluation[name].get(field)) is not None
+        ]
+        if figures:
+            out.print(f"{field.replace('_', ' ')}: {'; '.join(figures)}", markup=False)

@@ -1,6 +1,7 @@
 """Makes folders for other programs out of the finished dataset: as redacted as it is, with clips only where asked for.
 
 exports/messages-predict/   train.jsonl … , media/SHA256.mp4
+exports/inspect/            test.jsonl, task.py … (see harness.py)
 exports/videofolder/        train/metadata.jsonl, train/utt_….mp4, README.md
 
 All of it lies in the workspace, so that `forget` finds it, and replaces what an earlier export left under its name.
@@ -17,6 +18,7 @@ from pathlib import Path
 from ai_therapist.dataset.card import front_matter
 from ai_therapist.dataset.chat import Form, Question, conversation, labellings, llama_factory_index, predictions
 from ai_therapist.dataset.contents import Filled
+from ai_therapist.dataset.harness import Harness, task_files
 from ai_therapist.dataset.layouts import (
     FOLDER,
     PARQUET,
@@ -72,12 +74,29 @@ def export_chat(workspace: Workspace, form: Form, question: Question, *, media: 
         if form is Form.SHAREGPT:
             index = llama_factory_index(name, [f"{split.value}.jsonl" for split in counts], with_videos=bool(clips))
             (folder / "dataset_info.json").write_text(json.dumps(index, indent=2), "utf-8")
-        if clips:
-            (folder / "media").mkdir()
-            for digest in sorted(clips):
-                link_or_copy(workspace.store.path(digest), folder / "media" / f"{digest}.mp4")
+        _add_clips(workspace, folder, clips)
         target = _put(workspace, folder)
     return Exported(target, counts, len(clips))
+
+
+def export_task(workspace: Workspace, harness: Harness, *, media: bool) -> Exported:
+    """The held-out examples as a task of another evaluation framework.
+
+    Raises RequestError where no example is held out, and else as `export_chat`.
+    """
+    held_out = {Split.TEST: _rows(workspace, REPLIES).get(Split.TEST, [])}
+    if not held_out[Split.TEST]:
+        raise RequestError("the dataset holds no example out: there is nothing to evaluate on")
+    clips = _clips_of(held_out) if media else frozenset[str]()
+    _check(workspace, held_out, media=media)
+    with workspace.store.scratch() as scratch:
+        folder = scratch / harness.value
+        folder.mkdir()
+        for name, text in task_files(harness, held_out[Split.TEST], clips).items():
+            (folder / name).write_text(text, "utf-8")
+        _add_clips(workspace, folder, clips)
+        target = _put(workspace, folder)
+    return Exported(target, {Split.TEST: len(held_out[Split.TEST])}, len(clips))
 
 
 def export_layout(workspace: Workspace, layout: Layout) -> Exported:
@@ -163,6 +182,13 @@ def _check(workspace: Workspace, rows: Mapping[Split, Sequence[Row]], *, media: 
 
 def _clips_of(rows: Mapping[Split, Iterable[Row]]) -> frozenset[str]:
     return frozenset(str(row["clip_sha256"]) for own in rows.values() for row in own if row["clip_sha256"])
+
+
+def _add_clips(workspace: Workspace, folder: Path, clips: frozenset[str]) -> None:
+    if clips:
+        (folder / "media").mkdir()
+    for digest in sorted(clips):
+        link_or_copy(workspace.store.path(digest), folder / "media" / f"{digest}.mp4")
 
 
 def _put(workspace: Workspace, folder: Path) -> Path:

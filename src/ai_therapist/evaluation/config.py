@@ -57,6 +57,13 @@ class EvaluationConfig(StageConfig):
     reply_tokens: Annotated[int, Field(ge=0, le=1024)] = 48
     """Longest reply of the tuned model in tokens; 0 to 1,024, 0 asks for no reply."""
 
+    bertscore_model: str | None = None
+    """Folder of an encoder of transformers, as roberta-large, with which BERTScore of replies is computed; none is
+    fetched, and without one there is no BERTScore."""
+
+    bertscore_layer: Annotated[int, Field(ge=1)] | None = None
+    """Layer of that encoder whose vectors are compared, from 1; without it the last one."""
+
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
     """Resamples of whole sessions behind each 95 % interval; 1,000 to 1,000,000."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
 from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.gold import GoldSession
+from ai_therapist.evaluation.nominal import Rated
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.replies import ReplyTable
 from ai_therapist.evaluation.stages import SessionQuality
@@ -79,3 +80,5 @@ class Evidence:
     """Seconds of each stage before this one, as the caller measured them."""
     not_run: tuple[str, ...]
     """What could have been measured and was not, and why, one sentence each."""
+    rated: Mapping[str, Sequence[Rated]] = field(default_factory=dict)
+    """What annotators and people said of every turn, by task."""

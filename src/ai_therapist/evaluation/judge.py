@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ai_therapist.errors import ConfigError, ItemError, RequestError, TransientError
+from ai_therapist.errors import AiTherapistError, ConfigError
 from ai_therapist.models.protocol import TextGenerator
 from ai_therapist.models.turn_lines import mark_for, render_turn
 from ai_therapist.records import Role, Turn
@@ -141,7 +141,8 @@ def _written(judge: TextGenerator, task: str, turns: Sequence[Turn], replies: Se
     messages = (Message.of_text("system", task), Message.of_text("user", "\n".join(lines)))
     try:
         return "".join(judge.generate(messages, max_tokens=_MAX_TOKENS))
-    except (TransientError, RequestError, ItemError) as error:
+    except (AiTherapistError, OSError, RuntimeError, ValueError) as error:
+        # What a local network throws is no error of ours; a judge that broke down gives no number all the same.
         return Unscored(reason=f"the judge failed ({type(error).__name__})")
 
 

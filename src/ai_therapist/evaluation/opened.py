@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import cast, get_args
+from typing import Protocol, cast, get_args
 
 from ai_therapist.dataset.render import Field
 from ai_therapist.evaluation.baselines import CopyGold, CopyPrediction, Majority, StratifiedRandom, TextOnly
@@ -77,7 +77,18 @@ def _has_sound(blob: Callable[[str], Path]) -> Callable[[str], bool]:
     return cache(lambda digest: probe(blob(digest), digest, digest).audio is not None)
 
 
-def rate_replies(examples: Mapping[str, Example], predictions: Sequence[Prediction]) -> ReplyTable:
+class Encoder(Protocol):
+    """What compares the words of two texts in context."""
+
+    name: str
+
+    def f_measure(self, written: str, reference: str) -> float:
+        """0 or less where nothing is alike, 1 for the same text."""
+
+
+def rate_replies(
+    examples: Mapping[str, Example], predictions: Sequence[Prediction], encoder: Encoder | None = None
+) -> ReplyTable:
     """Count every reply against the one that was given, and listen for the strategy that the system stated."""
     stated = {each.example: each.given for each in predictions if each.field is Field.STRATEGY}
     written = [(each, each.outcome.text) for each in predictions if isinstance(each.outcome, Reply)]
@@ -85,6 +96,7 @@ def rate_replies(examples: Mapping[str, Example], predictions: Sequence[Predicti
         ReplyRow(
             example=each.example,
             session=each.session,
+            bertscore=None if encoder is None else encoder.f_measure(text, examples[each.example].reply.text),
             consistent=_consistent(stated.get(each.example), examples[each.example], text),
             **count_reply(text, examples[each.example].reply.text),
         )
@@ -92,7 +104,12 @@ def rate_replies(examples: Mapping[str, Example], predictions: Sequence[Predicti
     )
     texts = [text for _, text in written]
     read = [(each.session, each.gold_likelihood) for each in predictions if each.gold_likelihood is not None]
-    return ReplyTable(rows=rows, distinct=(distinct(texts, 1), distinct(texts, 2)), likelihoods=tuple(read))
+    return ReplyTable(
+        rows=rows,
+        distinct=(distinct(texts, 1), distinct(texts, 2)),
+        likelihoods=tuple(read),
+        encoder=None if encoder is None else encoder.name,
+    )
 
 
 def _consistent(strategy: str | None, example: Example, reply: str) -> bool | None:

@@ -32,6 +32,13 @@ def render_markdown(report: Report) -> str:
             figures = [show_score(getattr(tasks[field], name)) for name in _COLUMNS]
             lines.append(f"| {system}{mark} | " + " | ".join(figures) + f" | {tasks[field].n} |")
         lines.append("")
+    for task, told in report.annotators.items():
+        lines += [f"## Annotators against people: {task}", "", "| annotator | " + " | ".join(_COLUMNS) + " | n |"]
+        lines.append("|---" * (len(_COLUMNS) + 2) + "|")
+        for name, scores in told.annotators.items():
+            figures = [show_score(getattr(scores, column)) for column in _COLUMNS]
+            lines.append(f"| {name} | " + " | ".join(figures) + f" | {scores.n} |")
+        lines.append("")
     if report.differences:
         lines += ["## The tuned model minus each other system, macro F1", "", "| minus | " + " | ".join(fields) + " |"]
         lines.append("|---" * (len(fields) + 1) + "|")

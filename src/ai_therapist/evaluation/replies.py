@@ -47,6 +47,8 @@ class ReplyRow(Record):
     reference_words: int
     asks: bool
     """Whether the reply holds a question mark."""
+    bertscore: float | None = None
+    """F of BERTScore; None without an encoder."""
     consistent: bool | None
     """Whether a classifier hears in the reply the strategy that the system stated; None where it stated none."""
 
@@ -64,6 +66,8 @@ class ReplyTable(Record):
     rows: tuple[ReplyRow, ...]
     distinct: tuple[tuple[int, int], tuple[int, int]]
     """(different, all) words of all replies together, then pairs of words."""
+    encoder: str | None = None
+    """Encoder and layer of BERTScore."""
     likelihoods: tuple[tuple[RecordId, GoldLikelihood], ...]
     """By session; empty where the model gives none."""
 
@@ -89,6 +93,9 @@ class ReplyScores(Record):
     perplexity: Score
     """Of the reply that was given, as the model that wrote the other one reads it."""
     bertscore: Score
+    """F, greedy matching, neither weighted by frequency nor rescaled."""
+    bertscore_model: str | None = None
+    """Encoder and layer, without which the figure means nothing."""
     n: Annotated[int, Field(ge=0)]
 
 
@@ -135,7 +142,8 @@ def distinct(texts: Iterable[str], length: int) -> tuple[int, int]:
 def score_replies(table: ReplyTable, resampling: Resampling) -> ReplyScores:
     """Score the replies of one system; every figure is Unscored, with the reason, where there is nothing behind it."""
     rows = table.rows
-    scores: dict[str, Score] = {"bertscore": Unscored(reason=NO_LOCAL_MODEL)}
+    compared = [row for row in rows if row.bertscore is not None]
+    scores: dict[str, Score] = {"bertscore": _mean(compared, "bertscore", resampling, NO_LOCAL_MODEL)}
     overlap = [row for row in rows if row.matches is not None]
     bleu: dict[str, Statistic] = {f"bleu_{order}": _bleu(order) for order in range(1, ORDERS + 1)}
     scores |= _summed(overlap, _bleu_sums, bleu, resampling, NO_PACKAGES if rows else "no reply was written")
@@ -155,7 +163,7 @@ def score_replies(table: ReplyTable, resampling: Resampling) -> ReplyScores:
         found = Scored(value=different / every, n=every) if every else Unscored(reason="no reply was written")
         scores[f"distinct_{length}"] = found
     scores["perplexity"] = _perplexity(table.likelihoods, resampling)
-    return ReplyScores(**scores, n=len(rows))
+    return ReplyScores(**scores, bertscore_model=table.encoder, n=len(rows))
 
 
 def _mean(rows: Sequence[ReplyRow], name: str, resampling: Resampling, reason: str = "no reply was written") -> Score:

@@ -12,6 +12,7 @@ from pydantic import Field
 from ai_therapist import __version__
 from ai_therapist.dataset.render import LABEL_FIELDS
 from ai_therapist.evaluation.agreement import LabelPairs
+from ai_therapist.evaluation.annotators import AnnotatorScores, annotators_against_people
 from ai_therapist.evaluation.audit import LeakAudit
 from ai_therapist.evaluation.bootstrap import score_all
 from ai_therapist.evaluation.clips import ClipCounts
@@ -129,6 +130,8 @@ class Report(Record):
     clips_exact: float | None
     emotion: Agreement
     strategy: Agreement
+    annotators: dict[str, AnnotatorScores]
+    """Labels of what was said against people's, by task; empty where people decided nothing."""
     train: Training | None
     evaluation: dict[str, dict[str, LabelScores]]
     """By system, then by what is predicted."""
@@ -180,6 +183,7 @@ def build_report(evidence: Evidence, resampling: Resampling, *, allow_leak: bool
         clips_exact=clips.exact / clips.cut if clips.cut else None,
         emotion=agreement(evidence.sessions, Task.EMOTION, resampling),
         strategy=agreement(evidence.sessions, Task.STRATEGY, resampling),
+        annotators=annotators_against_people(evidence.rated, resampling),
         train=evidence.training,
         evaluation={name: score_system(rows, resampling, withheld) for name, rows in evidence.predictions.items()},
         leak_audit=audit,

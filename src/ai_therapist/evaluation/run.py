@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -15,11 +16,20 @@ from ai_therapist.evaluation.gold import GoldSession, gold_files
 from ai_therapist.evaluation.outputs import predictions_jsonl, render_markdown, render_model_index
 from ai_therapist.evaluation.page import render_page
 from ai_therapist.evaluation.predictions import Prediction
+from ai_therapist.evaluation.rated import rated_in
 from ai_therapist.evaluation.replies import ReplyTable
 from ai_therapist.evaluation.report import build_report
-from ai_therapist.evaluation.stages import SessionQuality, SystemRecord, measure_stage, predict_stage, rate_stage
+from ai_therapist.evaluation.stages import (
+    EncoderRecord,
+    SessionQuality,
+    SystemRecord,
+    measure_stage,
+    predict_stage,
+    rate_stage,
+)
 from ai_therapist.evaluation.systems import TUNINGS
 from ai_therapist.models.catalogue import open_model
+from ai_therapist.models.weights_folder import folder_revision
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor, InlineExecutor
 from ai_therapist.records import Annotation, Example, Session, Transcript
@@ -64,7 +74,9 @@ def evaluate(
         executor,
         observer,
     )
+    encoder = _encoder(workspace.store, config)
     systems, left_out = _systems(workspace, config, dataset)
+    systems = [replace(item, artefacts=item.artefacts | encoder) for item in systems]
     asker = executor if isinstance(executor, InlineExecutor) else InlineExecutor(workspace.store)
     predicted = drive(workspace, [predict_stage(config), rate_stage()], systems, asker, observer)
     evidence = _evidence(
@@ -114,6 +126,15 @@ def _systems(workspace: Workspace, config: EvaluationConfig, dataset: ItemRecord
         system = workspace.store.put_bytes(encode(SystemRecord(name=called, spec=spec)))
         items.append(Item(called, called, {"examples": dataset.artefacts["examples"], "system": system}))
     return items, left_out
+
+
+def _encoder(store: Store, config: EvaluationConfig) -> dict[str, str]:
+    """The encoder of BERTScore as an input, found here so that a folder without one stops before anything is asked."""
+    if config.bertscore_model is None:
+        return {}
+    folder = Path(config.bertscore_model).resolve()
+    asked = EncoderRecord(folder=str(folder), revision=folder_revision(folder), layer=config.bertscore_layer)
+    return {"encoder": store.put_bytes(encode(asked))}
 
 
 def _artefacts_of(name: SystemName, workspace: Workspace, dataset: ItemRecord) -> dict[str, str] | str:
@@ -182,6 +203,7 @@ def _evidence(
         curve=decode_all(CurvePoint, store.read(tuned["curve"]), "curve") if "curve" in tuned else (),
         seconds={name: value for name, value in seconds.items() if name not in _NOT_A_STAGE_BEFORE},
         not_run=not_run,
+        rated=rated_in(workspace) if any(run.run == "annotation" for run in runs) else {},
     )
 
 

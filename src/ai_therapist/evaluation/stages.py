@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from ai_therapist.evaluation.clips import ClipCounts, count_clips
 from ai_therapist.evaluation.config import EvaluationConfig
 from ai_therapist.evaluation.extraction import GoldComparison, compare
 from ai_therapist.evaluation.gold import GoldSession
-from ai_therapist.evaluation.opened import opened, rate_replies
+from ai_therapist.evaluation.opened import Encoder, opened, rate_replies
 from ai_therapist.evaluation.predictions import Prediction, PredictionLog, predictions_of
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
 from ai_therapist.records import Annotation, Clip, Example, Session, Split, Task, Transcript
@@ -28,6 +29,14 @@ class SystemRecord(Record):
     name: Annotated[str, Field(min_length=1)]
     spec: str | None = None
     """KIND or KIND:WHERE of a model, whose own name `name` then is; None for the systems of this package."""
+
+
+class EncoderRecord(Record):
+    """Which encoder compares replies: an input, so that another one counts them anew."""
+
+    folder: str
+    revision: str
+    layer: int | None
 
 
 class PredictConfig(StageConfig):
@@ -84,12 +93,13 @@ def rate_stage() -> Stage:
     """The replies of one system, counted against those that were given."""
     return Stage(
         name="evaluation.replies",
-        version=1,
+        version=2,
         run=rate,
-        needs=("examples", "predictions"),
+        needs=("examples", "predictions", "encoder*"),
         gives=("reply_table",),
         config=MeasureConfig(),
-        tools=("sacrebleu", "rouge-score"),
+        tools=("sacrebleu", "rouge-score", "torch", "transformers"),
+        timeout_s=24 * 3600,
     )
 
 
@@ -117,7 +127,17 @@ def predict(job: Job) -> None:
 def rate(job: Job) -> None:
     """Gives `reply_table`, a ReplyTable."""
     examples = {example.id: example for example in job.record_list(Example, "examples")}
-    job.give_record("reply_table", rate_replies(examples, job.record_list(Prediction, "predictions")))
+    predictions = job.record_list(Prediction, "predictions")
+    job.give_record("reply_table", rate_replies(examples, predictions, _encoder(job)))
+
+
+def _encoder(job: Job) -> Encoder | None:
+    if "encoder" not in job.names():
+        return None
+    from ai_therapist.models.contextual import ContextualEncoder
+
+    asked = job.record(EncoderRecord, "encoder")
+    return ContextualEncoder(Path(asked.folder), asked.layer)
 
 
 def measure(job: Job) -> None:
