@@ -1,5 +1,6 @@
 """ai-therapist evaluate."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -37,20 +38,21 @@ def command(
     place = Workspace.existing(workspace)
     run = Arc(place, settings).evaluate(gold)
     print_run(run)
-    _print_beside_majority(place.report_json)
+    _print_beside_majority(place.report_json, settings.evaluation.systems)
     say(f"Report: {place.report_html}")
     ctx.exit(exit_code(run))
 
 
-def _print_beside_majority(path: Path) -> None:
-    """The first system of each question, and the majority baseline beside it: no figure is shown alone."""
+def _print_beside_majority(path: Path, systems: Sequence[str]) -> None:
+    """The first of the systems, and the majority baseline beside it: no figure is shown alone."""
     from ai_therapist.cli.console import out
     from ai_therapist.evaluation.page import show_score
     from ai_therapist.evaluation.report import Report
     from ai_therapist.store.codec import decode
 
     report = decode(Report, path.read_bytes(), path.name)
-    shown = list(dict.fromkeys((*list(report.evaluation)[:1], *({"majority"} & set(report.evaluation)))))
+    there = [name for name in systems if name in report.evaluation]
+    shown = [name for name in there if name in {there[0], "majority"}]
     for field in ("client_emotion", "strategy", "therapist_emotion"):
         figures = [
             f"{name} accuracy {show_score(scores.accuracy)}, macro F1 {show_score(scores.macro_f1)}"
