@@ -9,7 +9,9 @@ from typing import NoReturn
 import click
 
 from ai_therapist import __version__
+from ai_therapist.cli.local_mode import WITHOUT_PARTS
 from ai_therapist.errors import AiTherapistError
+from ai_therapist.pipeline import local_only
 
 COMMANDS: dict[str, str] = {
     "demo": "Run the whole arc on the sample sessions and write a report.",
@@ -90,6 +92,8 @@ def cli(debug: bool) -> None:
     """
     if debug:
         os.environ["AI_THERAPIST_DEBUG"] = "1"
+    if click.get_current_context().invoked_subcommand in WITHOUT_PARTS:
+        local_only.begin()
 
 
 def main() -> NoReturn:
@@ -108,6 +112,16 @@ def main() -> NoReturn:
     except AiTherapistError as error:
         if os.environ.get("AI_THERAPIST_DEBUG"):
             raise
-        click.echo(f"ai-therapist: {error}", err=True)
+        click.echo(f"ai-therapist: {error}{_refused()}", err=True)
         sys.exit(error.exit_code)
+    finally:
+        local_only.end()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused() -> str:
+    """What the user must know where a connection was refused on the way to an error."""
+    if not local_only.refused:
+        return ""
+    hosts = ", ".join(sorted(set(local_only.refused)))
+    return f" (no connection to {hosts}: every part in use is local; --set pipeline.network=open lets it through)"

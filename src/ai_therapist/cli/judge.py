@@ -20,6 +20,7 @@ def command(spec: str, rubric: str, system: str, repeats: int, workspace: Path) 
     The ratings carry a banner until their agreement with people is measured (ai-therapist agreement).
     """
     from ai_therapist.cli.console import out
+    from ai_therapist.cli.local_mode import keep_local_with
     from ai_therapist.dataset.read import dataset_item
     from ai_therapist.errors import RequestError
     from ai_therapist.evaluation.judge import load_rubric
@@ -33,6 +34,7 @@ def command(spec: str, rubric: str, system: str, repeats: int, workspace: Path) 
     from ai_therapist.store.codec import decode_all, encode
     from ai_therapist.store.workspace import Workspace
 
+    keep_local_with(spec)
     place = Workspace.existing(workspace)
     questions, judge = load_rubric(rubric), open_model(spec)
     if not isinstance(judge, TextGenerator):

@@ -46,11 +46,19 @@ def settings_options(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def load_settings(config: Path | None, assignments: tuple[str, ...]) -> "Settings":
-    """The settings in force, with the credentials of `.env` in the environment. Raises ConfigError."""
+    """The settings in force, with the credentials of `.env` in the environment. Raises ConfigError.
+
+    Where they name only parts of this machine, the command that is running is kept on it.
+    """
+    from ai_therapist.cli.local_mode import keep_local
     from ai_therapist.cli.settings import load_dotenv, resolve
 
     load_dotenv()
-    return resolve(config, assignments).settings
+    settings = resolve(config, assignments).settings
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        keep_local(settings, command.info_name or "", command.params)
+    return settings
 
 
 def make_executor(settings: "Settings", store: "Store") -> "Executor":

@@ -52,6 +52,9 @@ class PipelineConfig(StageConfig):
     RAY_ADDRESS names; all nodes must see the workspace at the same path."""
     workers: int = 0
     """Worker processes, 1 or more; 0 takes one per core. With ray: one per core of the whole cluster."""
+    network: Literal["auto", "closed", "open"] = "auto"
+    """Whether other computers may be reached. auto: not where every part in use runs on this machine; a worker
+    process then cannot either. closed: never. open: always."""
 
 
 class Settings(StageConfig):

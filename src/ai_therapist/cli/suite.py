@@ -51,6 +51,7 @@ def command(
     vera-mh talks to the safety shell: around --model, or around a model that says nothing.
     """
     from ai_therapist.cli.console import out
+    from ai_therapist.cli.local_mode import keep_local_with
     from ai_therapist.errors import ConfigError
     from ai_therapist.evaluation.config import Resampling
     from ai_therapist.evaluation.suites.labelled import SUITES
@@ -65,6 +66,7 @@ def command(
     known = (*SUITES, *SAFETY_SUITES, VERA_MH)
     if name not in known:
         raise ConfigError(f"there is no suite {name!r}; known are {', '.join(known)}")
+    keep_local_with(spec)
     resampling = Resampling(resamples)
     if name == VERA_MH:
         judged = _vera_mh(files, spec, predictions, resampling)

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ai_therapist.errors import RequestError, StoreError
+from ai_therapist.pipeline import local_only
 from ai_therapist.pipeline.executors import Failed, Lost, Ok, Outcome, died, late, run_for_driver
 from ai_therapist.pipeline.stage import Task
 from ai_therapist.store.blobs import Store
@@ -154,6 +155,7 @@ def _serve(store: Store, pipe: Connection) -> None:
     """What a worker process does until its driver is gone."""
     # A group of its own: a task that is killed for its time takes what it started with it, and Ctrl-C is the driver's.
     os.setsid()
+    local_only.watch()
     threading.Thread(target=_end_with_driver, daemon=True).start()
     # One task per core: libraries that start a thread per core would make the workers fight.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
