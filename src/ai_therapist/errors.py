@@ -105,3 +105,11 @@ class Postponed(AiTherapistError):
 
 class StoreError(AiTherapistError):
     """The disk fails, or the store holds something it must not hold, as a blob that does not match its name."""
+
+
+def bare_address(text: str) -> str:
+    """An address as a message may show it: at most 80 characters, without user, password, query and fragment."""
+    start, slashes, rest = text.partition("//")
+    host, slash, path = rest.partition("/")
+    bare = f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    return bare.partition("?")[0].partition("#")[0][:80]

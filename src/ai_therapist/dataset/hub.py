@@ -19,7 +19,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai_therapist.errors import AiTherapistError, MissingExtra, MissingInput, NotPermitted, RequestError, TransientError
+from ai_therapist.errors import (
+    AiTherapistError,
+    ConfigError,
+    MissingExtra,
+    MissingInput,
+    NotPermitted,
+    RequestError,
+    TransientError,
+    bare_address,
+)
 from ai_therapist.store.blobs import hash_file
 from ai_therapist.store.codec import canonical_json
 from ai_therapist.store.uploads import RepositoryKind, Upload, note_upload
@@ -86,7 +95,8 @@ def push_folder(
     the caller to ask (privacy.release). A repository is made private; one that is public already is refused unless
     `access` asks for it, and going public sets manual gating in the same request.
 
-    Raises NotPermitted for a public repository that nobody asked for by name, MissingInput without a token or files,
+    Raises ConfigError for an HF_ENDPOINT with a secret in it, NotPermitted for a public repository that nobody asked
+    for by name, MissingInput without a token or files,
     RequestError where the Hub refuses, TransientError where another attempt may help, and MissingExtra.
     """
     _check_access(repository, access)
@@ -95,6 +105,9 @@ def push_folder(
     if not token:
         raise MissingInput("HF_TOKEN is not set: put a token with write permission into the environment or .env")
     endpoint = os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
+    if endpoint != bare_address(endpoint):
+        # It is written down and named by `forget`.
+        raise ConfigError("HF_ENDPOINT must be a plain address: no user, password, query or fragment in it")
     noted = Upload(
         kind=kind,
         repository=repository,

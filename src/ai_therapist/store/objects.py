@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from ai_therapist.errors import ConfigError, MissingExtra, MissingInput, StoreError, TransientError
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput, StoreError, TransientError, bare_address
 
 _URL = re.compile(r"(gs|s3)://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?")
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
@@ -72,10 +72,12 @@ class BucketFolder:
         """The folder that an address names. Raises ConfigError for one that is not gs://… or s3://…"""
         match = _URL.fullmatch(url)
         if match is None:
-            raise ConfigError(f"{url!r} is no bucket folder: write gs://BUCKET/FOLDER or s3://BUCKET/FOLDER")
+            raise ConfigError(
+                f"{bare_address(url)!r} is no bucket folder: write gs://BUCKET/FOLDER or s3://BUCKET/FOLDER"
+            )
         parts = [part for part in (match[3] or "").split("/") if part]
         if {".", ".."} & set(parts):
-            raise ConfigError(f"{url!r}: a folder of a bucket has no '.' or '..' in it")
+            raise ConfigError(f"{bare_address(url)!r}: a folder of a bucket has no '.' or '..' in it")
         return cls(match[1], match[2], "/".join(parts))
 
     @property

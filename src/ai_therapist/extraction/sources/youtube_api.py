@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from pydantic import Field
 
-from ai_therapist.errors import ConfigError, MissingInput, RequestError, TransientError
+from ai_therapist.errors import ConfigError, MissingInput, RequestError, TransientError, bare_address
 from ai_therapist.extraction.sources.web import Answer, WebRules, fetch
 from ai_therapist.records.base import Record
 
@@ -71,7 +71,7 @@ def parse_address(text: str) -> str:
     if _PLAYLIST.fullmatch(wanted):
         return f"playlist:{wanted}"
     raise ConfigError(
-        f"{text[:80]!r} names no YouTube playlist or video: write youtube:ID with the id alone, "
+        f"{bare_address(text)!r} names no YouTube playlist or video: write youtube:ID with the id alone, "
         "or the https address of the playlist on www.youtube.com"
     )
 
