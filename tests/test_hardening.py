@@ -37,6 +37,7 @@ WRITERS = {
     "finetuning/base.py": "a random base, into the private folder of a stage",
     "finetuning/trainer.py": "how far a stopped run was, beside its checkpoints",
     "finetuning/features.py": "features, into the private folder of a stage",
+    "finetuning/publish.py": "what is published of a model, in the private folder of exports; writes through the store",
     "finetuning/checkpoint.py": "drops old checkpoints; writes through the store",
     "inference/batch.py": "answers so far, to the file that the user named",
     "inference/clip.py": "a clip that came as bytes, into a private folder that is gone after the turn",
