@@ -200,8 +200,8 @@ def run_everything(made: Study, patch: pytest.MonkeyPatch) -> None:
         made.run("sync", "pull", bucket.url, "-w", "copy/study")
     first = json.loads((made.root / "runs" / "extraction.json").read_bytes())["items"]
     done = next(item for item in first if item["status"] == "done")
-    for command in (("status",), ("verify",), ("explain", done["item"]), ("review", "--rater", "A B")):
-        made.run(*command, "-w", "study")
+    for args in (("status",), ("verify",), ("explain", done["item"]), ("review", "--rater", "A B")):
+        made.run(*args, "-w", "study")
     made.run("doctor")
     made.run("config", "show")
     made.run("config", "show", "--json")
@@ -286,8 +286,8 @@ def test_every_command_was_run_and_50_secrets_were_planted(study: Study) -> None
     assert run >= set(COMMANDS) - {"demo"}
     assert len(study.secrets) >= 50
     assert len(study.words) >= 96
-    must_work = ("extract", "annotate", "dataset", "plan", "finetune", "evaluate", "judge", "agreement", "export")
-    must_work += (
+    must_work = ["extract", "annotate", "dataset", "plan", "finetune", "evaluate", "judge", "agreement", "export"]
+    must_work += [
         "labels export",
         "predict",
         "sync push",
