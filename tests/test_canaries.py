@@ -297,7 +297,7 @@ def test_every_command_was_run_and_50_secrets_were_planted(study: Study) -> None
         "forget",
         "serve",
         "studio",
-    )
+    ]
     failed = {name: study.shown[name] for name in must_work if study.codes[name] not in (0, 3)}
     assert not failed
 
