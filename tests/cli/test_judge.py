@@ -27,6 +27,9 @@ def test_stored_replies_are_rated_and_the_judge_compared_with_people(run_cli: Cl
     assert "NOT CALIBRATED" in shown.out
     assert "emotional_reactions: 2.00" in shown.out
     found = json.loads((tmp_path / "study" / f"judge-{name}-epitome.json").read_bytes())
+    self_compared = run_cli(*judge, "--system", name, "--against", name)
+    assert self_compared.code == 0, self_compared.err
+    assert f"{len(found['replies'])} without a verdict" in self_compared.out
     people = [f"{each['example']},interpretations,{at % 3}\n" for at, each in enumerate(found["replies"])]
     (tmp_path / "people.csv").write_text("example,item,rating\n" + "".join(people), "utf-8")
     compared = run_cli("agreement", f"study/judge-{name}-epitome.json", "people.csv")

@@ -6,8 +6,9 @@ import pytest
 
 from ai_therapist.dataset.render import Field
 from ai_therapist.errors import RequestError
+from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.judge import NOT_CALIBRATED, load_rubric
-from ai_therapist.evaluation.judged import Judgement, calibrated, judge_replies
+from ai_therapist.evaluation.judged import Judgement, calibrated, judge_pairs, judge_replies
 from ai_therapist.evaluation.predictions import Prediction, Reply
 from ai_therapist.evaluation.scores import shown
 from ai_therapist.models.scripted import ScriptedGenerator
@@ -15,6 +16,7 @@ from ai_therapist.records import Example, Unscored
 from tests.evaluation.arc import make_examples, make_gold
 
 EXAMPLES = {each.id: each for each in make_examples([make_gold(f"s{at}") for at in range(6)])}
+FEW = Resampling(resamples=1000)
 RUBRIC = load_rubric("epitome")
 
 
@@ -50,6 +52,25 @@ def test_a_crashed_judge_leaves_every_mean_unscored() -> None:
     found = judge_replies(ScriptedGenerator([]), RUBRIC, replies(EXAMPLES), EXAMPLES, repeats=2)
     assert found.unscored == len(EXAMPLES)
     assert found.means["explorations"] == Unscored(reason="the judge failed (RequestError)")
+
+
+def test_two_systems_are_compared_in_both_orders_and_a_crash_is_no_tie() -> None:
+    ours = replies(EXAMPLES)
+    theirs = [
+        each.model_copy(update={"system": "base", "outcome": Reply(text="Others have it worse.")}) for each in ours
+    ]
+    # The first pair is won in both places, the second by its place, the third never gets a verdict.
+    answers = ["1", "2", "1", "1", RuntimeError("out of memory"), "1", *["2", "1"] * (len(ours) - 3)]
+    found = judge_pairs(ScriptedGenerator(answers), RUBRIC, (ours, theirs), EXAMPLES, FEW)
+    assert [each.verdict for each in found.verdicts[:4]] == ["a", "tie", None, "b"]
+    assert found.verdicts[2].reason == "the judge failed (RuntimeError)"
+    assert (found.a, found.b, found.ties, found.unscored) == ("tuned", "base", 1, 1)
+    assert shown(found.a_preferred) == pytest.approx(1.5 / (len(ours) - 1))
+    assert found.banner == NOT_CALIBRATED
+    crashed = judge_pairs(ScriptedGenerator([]), RUBRIC, (ours, theirs), EXAMPLES, FEW)
+    assert crashed.a_preferred == Unscored(reason="the judge gave no verdict")
+    with pytest.raises(RequestError, match="no reply to the same turn"):
+        judge_pairs(ScriptedGenerator([]), RUBRIC, (ours, []), EXAMPLES, FEW)
 
 
 def test_the_banner_goes_with_enough_ratings_of_people(tmp_path: Path) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ai_therapist.errors import RequestError
-from ai_therapist.evaluation.judge import NOT_CALIBRATED, Rating, Rubric, rate
+from ai_therapist.evaluation.bootstrap import score_all
+from ai_therapist.evaluation.config import Resampling
+from ai_therapist.evaluation.judge import NOT_CALIBRATED, Rating, Rubric, Verdict, prefer, rate
+from ai_therapist.evaluation.metrics import ratio
 from ai_therapist.evaluation.predictions import Prediction, Reply
 from ai_therapist.evaluation.raters import RaterAgreement, agreement
 from ai_therapist.evaluation.suites.layout import read_table
@@ -57,12 +62,9 @@ def judge_replies(
     written = [(row, row.outcome.text) for row in predictions if isinstance(row.outcome, Reply)]
     if not written:
         raise RequestError("these predictions hold no reply to rate")
-    lost = [row.example for row, _ in written if row.example not in examples]
-    if lost:
-        raise RequestError(f"the dataset has no example {lost[0]}: these predictions are of other data")
+    asked = [(_example_of(row, examples), row, text) for row, text in written]
     judged = []
-    for row, text in written:
-        example = examples[row.example]
+    for example, row, text in asked:
         ratings = rate(judge, rubric, (*example.context, example.client), text, repeats)
         judged.append(JudgedReply(example=row.example, ratings=ratings))
     return Judgement(
@@ -76,6 +78,90 @@ def judge_replies(
         unscored=sum(isinstance(each.ratings[0].score, Unscored) for each in judged),
         agreement=None,
     )
+
+
+class PairVerdict(Record):
+    """Which of two replies to one turn the judge prefers in either order."""
+
+    example: RecordId
+    verdict: Verdict | None
+    """a, b, or a tie where the order decided; None where the judge failed."""
+    reason: str | None
+    """Why there is no verdict."""
+
+
+class Preference(Record):
+    """What a judge prefers of two systems' replies."""
+
+    schema_version: str = "1"
+    banner: str
+    judge: str
+    rubric: str
+    a: str
+    b: str
+    verdicts: tuple[PairVerdict, ...]
+    a_preferred: Score
+    """Share of turns won by a, a tie counting half, with its interval over sessions."""
+    ties: int
+    unscored: int
+    """Turns without a verdict: left out of the share, never counted as a tie."""
+
+
+def judge_pairs(
+    judge: TextGenerator,
+    rubric: Rubric,
+    systems: tuple[Sequence[Prediction], Sequence[Prediction]],
+    examples: Mapping[str, Example],
+    resampling: Resampling,
+) -> Preference:
+    """Compare the replies of two systems to the same turns, each pair in both orders.
+
+    Raises RequestError where the two have no turn in common or the dataset lacks one.
+    """
+    texts = [
+        {row.example: (row, row.outcome.text) for row in rows if isinstance(row.outcome, Reply)} for rows in systems
+    ]
+    both = [(row, text, texts[1][name][1]) for name, (row, text) in texts[0].items() if name in texts[1]]
+    if not both:
+        raise RequestError("these systems wrote no reply to the same turn")
+    verdicts, points = [], []
+    for row, one, other in both:
+        example = _example_of(row, examples)
+        found = prefer(judge, rubric, (*example.context, example.client), (one, other))
+        if isinstance(found, Unscored):
+            verdicts.append(PairVerdict(example=row.example, verdict=None, reason=found.reason))
+            continue
+        verdicts.append(PairVerdict(example=row.example, verdict=found, reason=None))
+        points.append((row.session, {"a": 1.0, "tie": 0.5, "b": 0.0}[found]))
+    return Preference(
+        banner=NOT_CALIBRATED,
+        judge=judge.name,
+        rubric=f"{rubric.name} {rubric.version}",
+        a=systems[0][0].system,
+        b=systems[1][0].system,
+        verdicts=tuple(verdicts),
+        a_preferred=_share(points, resampling),
+        ties=sum(each.verdict == "tie" for each in verdicts),
+        unscored=sum(each.verdict is None for each in verdicts),
+    )
+
+
+def _share(points: Sequence[tuple[str, float]], resampling: Resampling) -> Score:
+    if not points:
+        return Unscored(reason="the judge gave no verdict")
+    sums: dict[str, list[float]] = {}
+    for session, value in points:
+        won, of = sums.get(session, (0.0, 0.0))
+        sums[session] = [won + value, of + 1]
+    counts = np.array([sums[session] for session in sorted(sums)], dtype=np.float64)
+    statistic = {"share": lambda each: ratio(each[..., 0], each[..., 1])}
+    return score_all(counts, statistic, len(points), resampling)["share"]
+
+
+def _example_of(row: Prediction, examples: Mapping[str, Example]) -> Example:
+    if row.example not in examples:
+        raise RequestError(f"the dataset has no example {row.example}: these predictions are of other data")
+    return examples[row.example]
 
 
 def calibrated(judgement: Judgement, people: Path) -> Judgement:
