@@ -60,7 +60,15 @@ def test_two_systems_are_compared_in_both_orders_and_a_crash_is_no_tie() -> None
         each.model_copy(update={"system": "base", "outcome": Reply(text="Others have it worse.")}) for each in ours
     ]
     # The first pair is won in both places, the second by its place, the third never gets a verdict.
-    answers = ["1", "2", "1", "1", RuntimeError("out of memory"), "1", *["2", "1"] * (len(ours) - 3)]
+    answers: list[str | Exception] = [
+        "1",
+        "2",
+        "1",
+        "1",
+        RuntimeError("out of memory"),
+        "1",
+        *["2", "1"] * (len(ours) - 3),
+    ]
     found = judge_pairs(ScriptedGenerator(answers), RUBRIC, (ours, theirs), EXAMPLES, FEW)
     assert [each.verdict for each in found.verdicts[:4]] == ["a", "tie", None, "b"]
     assert found.verdicts[2].reason == "the judge failed (RuntimeError)"
