@@ -56,6 +56,15 @@ def test_a_strip_has_a_lane_per_role_that_speaks() -> None:
     assert "third" in [node.text for node in parsed(chart).iter("title")]
 
 
+def test_a_turn_with_a_clip_is_a_link_with_a_sign() -> None:
+    bars = [Bar(Role.CLIENT, 0, 400, "joy", "utt_1", "view/clip.mp4"), Bar(Role.CLIENT, 500, 900, "joy", "utt_2")]
+    svg = parsed(strip("a session", 1000, bars, []))
+    (link,) = svg.iter("a")
+    assert (link.attrib["href"], link.attrib["aria-label"]) == ("view/clip.mp4", "Clip of utt_1")
+    assert [node.text for node in link.iter("text")] == ["joy", "▶"]
+    assert svg.attrib["role"] == "group"
+
+
 def test_the_cells_of_a_matrix_state_their_counts() -> None:
     chart = heatmap("a matrix", ["joy", "fear"], [[7, 2, 1], [0, 0, 0]])
     assert [text for text in texts(chart) if text.isdigit()] == ["7", "2", "1"]

@@ -12,6 +12,8 @@ from ai_therapist.records import Role, Score, Scored, Task, load_codebook
 _CELL_PX = 34
 _STRIP_PX = 1000
 _LANE_PX = 30
+_SIGN_PX = 14
+"""Width of the sign on a turn that can be opened."""
 _CHARACTER_PX = 6.8
 """Width of a character of a bold 11 px label, with some air."""
 
@@ -160,8 +162,11 @@ def _turn(turn: Bar, y: float, per_ms: float) -> Markup:
         parts.append(
             element("rect", x=x, y=y + _LANE_PX - 6, width=width, height=6, rx=2, class_=emotion_class(turn.emotion))
         )
-        if len(turn.emotion) * _CHARACTER_PX + 8 <= width:
+        sign_px = 0 if turn.link is None else _SIGN_PX
+        if len(turn.emotion) * _CHARACTER_PX + 8 + sign_px <= width:
             parts.append(element("text", turn.emotion, x=x + 6, y=y + 16, class_="inside"))
+    if turn.link is not None and width >= _SIGN_PX:
+        parts.append(element("text", "▶", x=x + width - _SIGN_PX, y=y + 16, class_="inside"))
     drawn = element("g", *parts)
     return drawn if turn.link is None else element("a", drawn, href=turn.link, aria_label=f"Clip of {turn.hover}")
 
