@@ -1,6 +1,7 @@
 """What lies beside report.json: Markdown, the model card's block, predictions, and a page that a browser opens."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,7 +24,10 @@ GOLDS = [make_gold(name) for name in ("one", "two", "three", "four")]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("outputs")
     workspace = make_arc(root / "workspace", GOLDS)
-    config = EvaluationConfig(systems=("text-only", "majority", "copy-gold"), resamples=1000)
+    for item in workspace.load_run("extraction", "extract").done:
+        (digest,) = (digest for name, digest in item.artefacts.items() if name.startswith("clip/"))
+        workspace.show(f"sessions/{item.name}", {"clips/clip_001_therapist.mp4": digest})
+    config = EvaluationConfig(systems=("text-only", "majority", "copy-gold"), quote=True, resamples=1000)
     evaluate(workspace, config, InlineExecutor(workspace.store), write_golds(root / "gold", GOLDS), {})
     return workspace.root
 
@@ -100,6 +104,10 @@ def open_in_browser(page: Path, folder: Path, *options: str) -> tuple[str, list[
 def test_a_browser_opens_the_page_without_error_or_request(place: Path, tmp_path: Path, options: list[str]) -> None:
     shown, console, asked = open_in_browser(place / "report.html", tmp_path / "page", *options)
     assert "From recordings to a model, measured" in shown
+    assert "The surest errors of text-only" in shown
+    links = re.findall(r'<a href="(view/[^"]+)"', shown)
+    assert len(links) == len(GOLDS)
+    assert all((place / link).is_file() for link in links)
     assert console == []
     assert asked == []
 
