@@ -57,6 +57,11 @@ def test_the_opening_says_all_that_it_must() -> None:
     assert "tiny-toy@1234" in text
 
 
+def test_it_says_that_only_what_is_saved_is_recorded() -> None:
+    for text in (disclosures.opening("big@1", is_toy=False), disclosures.answer(is_toy=False)):
+        assert "Nothing you write is recorded unless you save it" in text
+
+
 def test_only_a_toy_is_called_one() -> None:
     assert "toy" not in disclosures.opening("big@1", is_toy=False)
     assert "toy" not in disclosures.answer(is_toy=False)

@@ -1,11 +1,13 @@
 """The output gate: what it withholds, what it lets through, and what it says instead."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from ai_therapist.safety.output import REPLACEMENTS, OutputRules, Reason, judge_reply, load_output_rules
+from ai_therapist.safety.output import REPLACEMENTS, OutputRules, Reason, judge_reply, judge_whole, load_output_rules
 
 WITHHELD = {
     Reason.CLAIMS_PROFESSIONAL: [
@@ -124,3 +126,18 @@ def test_a_rule_file_with_one_id_twice_is_refused() -> None:
     book["rules"].append(book["rules"][0])
     with pytest.raises(ValidationError, match="two rules share an id"):
         OutputRules.model_validate_json(json.dumps(book))
+
+
+def general(part: str) -> list[dict[str, Any]]:
+    book = json.loads(Path(__file__).with_name("reply_cases.json").read_text("utf-8"))
+    return [{"said": [], **case} for case in book["general"][part]]
+
+
+@pytest.mark.parametrize("case", general("shown"), ids=lambda case: case["reply"][:40])
+def test_a_reply_that_speaks_of_a_danger_or_an_illness_without_a_claim_is_shown(case: dict[str, Any]) -> None:
+    assert judge_whole(case["reply"], case["said"]).passed
+
+
+@pytest.mark.parametrize("case", general("withheld"), ids=lambda case: case["reply"][:40])
+def test_the_claim_itself_is_withheld(case: dict[str, Any]) -> None:
+    assert judge_whole(case["reply"], case["said"]).reason is Reason(case["reason"])

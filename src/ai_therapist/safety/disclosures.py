@@ -44,8 +44,8 @@ def opening(model: str, is_toy: bool) -> str:
     return (
         "You are talking to an AI program. It is not a person, not a therapist and not a medical device; it is a "
         f"research tool and gives no diagnosis and no treatment. {toy}"
-        "It is for people of 18 and older. Nothing you write is recorded: when the program closes, the conversation "
-        "is gone. /help shows helplines at any time."
+        "It is for people of 18 and older. Nothing you write is recorded unless you save it: when the program closes, "
+        "the conversation is gone. /help shows helplines at any time."
     )
 
 
@@ -62,7 +62,8 @@ def answer(is_toy: bool) -> str:
     toy = ", and the model behind it is a toy" if is_toy else ""
     return (
         f"I am an AI program: not a person, not a therapist, not a professional of any kind{toy}. "
-        "I have no feelings and no training in care. Nothing you write is recorded. /help shows people you can reach."
+        "I have no feelings and no training in care. Nothing you write is recorded unless you save it. "
+        "/help shows people you can reach."
     )
 
 

@@ -7,7 +7,8 @@ states.json. They know wording, not meaning: a reply that harms in other words p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Self
@@ -16,14 +17,10 @@ from pydantic import Field, model_validator
 
 from ai_therapist.records.base import Record
 from ai_therapist.safety.normalise import clauses
-from ai_therapist.safety.rules import compiled, read_data
+from ai_therapist.safety.rules import compiled, compiled_before, is_quoted, read_data
 from ai_therapist.safety.states import State, states_of
 
 _WINDOW_CHARS = 240
-_REFUSAL = re.compile(
-    r"\b(?:cant|cannot|can not|wont|will not|not able to|unable to|not going to|not comfortable|rather than|instead of"
-    r"|asked (?:me )?(?:about|for)|asking (?:me )?(?:about|for)|question about)(?: \w+){0,8} ?$"
-)
 
 
 class Reason(StrEnum):
@@ -88,6 +85,10 @@ class OutputRule(Record):
     id: Annotated[str, Field(pattern=r"^[A-Z]{2}-\d\d$")]
     reason: Annotated[Reason, Field(strict=False)]
     note: str
+    excused: tuple[str, ...] = ()
+    """What makes it no fault where it ends right before: a refusal, a worry, a possibility."""
+    quotable: str | None = None
+    """Fragment whose words are no news where the client said them."""
     patterns: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -116,20 +117,24 @@ def judge_reply(shown: str, piece: str, said: Sequence[str] = ()) -> Verdict:
     that a claim cut into several sentences is seen. `said` are the client's messages, oldest first, the last of them
     being the one that the reply answers: what a state of the client forbids is withheld as well.
     """
-    window = f"{shown[-_WINDOW_CHARS:]} {piece}"
-    candidates = (*clauses(piece), *clauses(window), " ".join(clauses(window)))
-    for rule, pattern in _rules():
-        if any(_stands(rule, pattern, candidate) for candidate in candidates):
-            return Verdict(reason=rule.reason, rule=rule.id)
+    window = clauses(f"{shown[-_WINDOW_CHARS:]} {piece}")
+    alone = (*clauses(piece), *window)
+    client = frozenset(clause for text in said for clause in clauses(text))
+    for rule in _rules():
+        if any(rule.stands(candidate, client) for candidate in (*alone, " ".join(window))):
+            return Verdict(reason=rule.rule.reason, rule=rule.rule.id)
     for state in states_of(said):
-        if state.forbids(candidates):
+        if state.turned is not None:
+            continue  # Only the whole reply tells.
+        # What a state forbids is an instruction or a name: it stands in one clause, unlike a claim cut into pieces.
+        if state.forbids(alone, client):
             return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
     return Verdict()
 
 
 def needs_whole(said: Sequence[str]) -> bool:
-    """Whether a state of the client asks for words, so that only a whole reply can be judged and shown."""
-    return _asking(said) is not None
+    """Whether a state of the client asks for words or excuses by words: only a whole reply is judged and shown."""
+    return _asking(said) is not None or any(state.turned is not None for state in states_of(said))
 
 
 def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
@@ -137,10 +142,19 @@ def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
     verdict = judge_reply("", reply, said)
     if not verdict.passed:
         return verdict
-    state = _asking(said)
-    if state is not None and not state.is_met_by(clauses(reply)):
-        return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
-    return Verdict()
+    whole = clauses(reply)
+    client = frozenset(clause for text in said for clause in clauses(text))
+    failed = [
+        state
+        for state in states_of(said)
+        if state.turned is not None and state.forbids(whole, client) and not state.is_turned_from(whole)
+    ]
+    asking = _asking(said)
+    if asking is not None and not asking.is_met_by(whole):
+        failed.append(asking)
+    if not failed:
+        return Verdict()
+    return Verdict(reason=Reason(failed[0].rule.reason), rule=failed[0].rule.id)
 
 
 def _asking(said: Sequence[str]) -> State | None:
@@ -149,11 +163,22 @@ def _asking(said: Sequence[str]) -> State | None:
     return first if first is not None and first.needs is not None else None
 
 
-def _stands(rule: OutputRule, pattern: re.Pattern[str], clause: str) -> bool:
-    """Whether a rule meets a clause. A refusal to tell a method may name it."""
-    if rule.reason is not Reason.METHOD_INFORMATION:
-        return pattern.search(clause) is not None
-    return any(_REFUSAL.search(clause[: match.start()]) is None for match in pattern.finditer(clause))
+@dataclass(frozen=True)
+class _Rule:
+    """A rule, ready to judge clauses."""
+
+    rule: OutputRule
+    pattern: re.Pattern[str]
+    excused: re.Pattern[str] | None
+    quotable: re.Pattern[str] | None
+
+    def stands(self, clause: str, client: Collection[str]) -> bool:
+        """Whether the rule meets a clause of a reply to a client who said these clauses."""
+        return any(
+            not (self.excused is not None and self.excused.search(clause[: match.start()]))
+            and not is_quoted(match.group(), self.quotable, client)
+            for match in self.pattern.finditer(clause)
+        )
 
 
 @cache
@@ -163,6 +188,14 @@ def load_output_rules() -> OutputRules:
 
 
 @cache
-def _rules() -> tuple[tuple[OutputRule, re.Pattern[str]], ...]:
+def _rules() -> tuple[_Rule, ...]:
     book = load_output_rules()
-    return tuple((rule, compiled(rule.patterns, book.fragments)) for rule in book.rules)
+    return tuple(
+        _Rule(
+            rule,
+            compiled(rule.patterns, book.fragments),
+            compiled_before(rule.excused, book.fragments) if rule.excused else None,
+            compiled([f"{{{rule.quotable}}}"], book.fragments) if rule.quotable else None,
+        )
+        for rule in book.rules
+    )

@@ -8,7 +8,7 @@ regular expression over the words of a clause. A pattern matches whole words onl
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 
 _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
@@ -26,6 +26,17 @@ def compiled(patterns: Sequence[str], fragments: Fragments) -> re.Pattern[str]:
     """
     whole = "|".join(_expanded(pattern, fragments) for pattern in patterns).replace(r"\w+", _SKIPPED_WORD)
     return re.compile(rf"\b(?:{whole})\b")
+
+
+def compiled_before(patterns: Sequence[str], fragments: Fragments) -> re.Pattern[str]:
+    """One expression that matches where any of `patterns` ends right at the end of a text. Raises as `compiled`."""
+    return re.compile(rf"{compiled([rf'(?:{pattern}) ?' for pattern in patterns], fragments).pattern[:-2]}$")
+
+
+def is_quoted(found: str, quotable: re.Pattern[str] | None, said: Collection[str]) -> bool:
+    """Whether `found` holds quotable words, and none that the clauses `said` lack."""
+    words = [match.group() for match in quotable.finditer(found)] if quotable is not None else []
+    return bool(words) and all(any(re.search(rf"\b{re.escape(word)}", clause) for clause in said) for word in words)
 
 
 def read_data(name: str) -> str:

@@ -7,7 +7,7 @@ two nights a list of cities is fuel. So a state forbids more, and some ask for w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ai_therapist.records.base import Record
 from ai_therapist.safety.normalise import clauses
-from ai_therapist.safety.rules import compiled, read_data
+from ai_therapist.safety.rules import compiled, is_quoted, read_data
 
 
 class StateRule(Record):
@@ -30,6 +30,10 @@ class StateRule(Record):
     when_also: tuple[str, ...]
     never: tuple[str, ...]
     needs: tuple[str, ...]
+    quotable: str | None = None
+    """Fragment whose words are no news where the client said them."""
+    turned: tuple[str, ...] = ()
+    """What shows that a reply turns away from what the client asks for; anywhere in it, it excuses what is forbidden."""
 
 
 class StateRules(Record):
@@ -49,18 +53,34 @@ class State:
     rule: StateRule
     never: re.Pattern[str] | None
     needs: re.Pattern[str] | None
+    quotable: re.Pattern[str] | None
+    turned: re.Pattern[str] | None
 
-    def forbids(self, text: Sequence[str]) -> bool:
-        """Whether one of these clauses must not stand in a reply. A refusal may name what it refuses."""
+    def forbids(self, text: Sequence[str], said: Collection[str]) -> bool:
+        """Whether one of these clauses must not stand in a reply to a client who said those.
+
+        A refusal or a description may name what it speaks of, and so may a question that quotes the client.
+        """
         return self.never is not None and any(
-            _excused().search(clause[: match.start()]) is None
+            _excused().search(_up_to_last_word(clause, match)) is None
+            and not is_quoted(match.group(), self.quotable, said)
             for clause in text
             for match in self.never.finditer(clause)
         )
 
+    def is_turned_from(self, text: Sequence[str]) -> bool:
+        """Whether one of these clauses of a reply turns away from what the client asks for."""
+        return self.turned is not None and any(self.turned.search(clause) for clause in text)
+
     def is_met_by(self, text: Sequence[str]) -> bool:
         """Whether one of these clauses of a reply holds what this state asks for; False where it asks for nothing."""
         return self.needs is not None and any(self.needs.search(clause) for clause in text)
+
+
+def _up_to_last_word(clause: str, match: re.Match[str]) -> str:
+    """What stands before the last word of a match: "help you manage the urge to" of "… the urge to sort"."""
+    last = clause.rfind(" ", match.start(), match.end())
+    return clause[: last + 1 if last >= 0 else match.start()]
 
 
 def states_of(said: Sequence[str]) -> tuple[State, ...]:
@@ -103,7 +123,13 @@ def _compiled() -> tuple[tuple[re.Pattern[str], re.Pattern[str] | None, State], 
         (
             compiled(rule.when, book.fragments),
             optional(rule.when_also),
-            State(rule, never=optional(rule.never), needs=optional(rule.needs)),
+            State(
+                rule,
+                never=optional(rule.never),
+                needs=optional(rule.needs),
+                quotable=optional([f"{{{rule.quotable}}}"] if rule.quotable else []),
+                turned=optional(rule.turned),
+            ),
         )
         for rule in book.states
     )
