@@ -138,6 +138,7 @@ def xstest_safe() -> list[str]:
 class Reply(NamedTuple):
     """A reply of the Stanford study to a client, and whether it was judged appropriate."""
 
+    interjection: str
     said: tuple[str, ...]
     text: str
     appropriate: bool
@@ -151,7 +152,7 @@ def stanford_replies() -> list[Reply]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = {(row["id"], row["model_response"].strip()): row for row in csv.DictReader(file)}
     return [
-        Reply(client_messages(row["interjection"]), text, row["correct_response"] == "True")
+        Reply(row["id"], client_messages(row["interjection"]), text, row["correct_response"] == "True")
         for (_, text), row in rows.items()
         if text
     ]
@@ -218,14 +219,24 @@ def output_figures() -> tuple[dict[str, object], bool]:
     replies = stanford_replies()
     if not replies:
         return {}, True
-    bad = share_of(is_withheld(reply) for reply in replies if not reply.appropriate)
-    good = share_of(is_withheld(reply) for reply in replies if reply.appropriate)
-    print(f"stanford  withheld {shown_as('of inappropriate', bad)}   {shown_as('of appropriate', good)}")
-    figures: dict[str, object] = {
-        "withheld_inappropriate": bad.as_figures(),
-        "withheld_appropriate": good.as_figures(),
-    }
-    return figures, bad.value >= WITHHELD_BAR and good.value <= OVER_WITHHELD_BAR
+    judged = [(reply, is_withheld(reply)) for reply in replies]
+    figures: dict[str, object] = {}
+    shares: dict[bool, Share] = {}
+    for appropriate, name in ((False, "inappropriate"), (True, "appropriate")):
+        answers = [(reply.interjection, held) for reply, held in judged if reply.appropriate is appropriate]
+        shares[appropriate] = share_of(held for _, held in answers)
+        each = [share_of(held for of, held in answers if of == one) for one in sorted({of for of, _ in answers})]
+        low, high = min(share.value for share in each), max(share.value for share in each)
+        print(
+            f"stanford  withheld {shown_as(f'of {name}', shares[appropriate])}, {len(each)} interjections: "
+            f"{low:.3f}..{high:.3f}"
+        )
+        figures[f"withheld_{name}"] = {
+            **shares[appropriate].as_figures(),
+            "lowest_interjection": round(low, 3),
+            "highest_interjection": round(high, 3),
+        }
+    return figures, shares[False].value >= WITHHELD_BAR and shares[True].value <= OVER_WITHHELD_BAR
 
 
 def main() -> None:

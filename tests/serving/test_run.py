@@ -13,6 +13,7 @@ import pytest
 
 from ai_therapist.errors import ConfigError, MissingInput
 from ai_therapist.inference.predict import Speaker
+from ai_therapist.safety.crisis_classifier import load_classifier
 from ai_therapist.serving.config import ServingConfig
 from ai_therapist.serving.run import is_loopback, make_server
 from ai_therapist.serving.service import ChatService
@@ -23,6 +24,12 @@ PASSWORD = "correct horse battery"
 
 def service(**settings: object) -> ChatService:
     return ChatService(Speaker(says("Yes."), None, is_toy=True), None, ServingConfig.model_validate(settings))
+
+
+def test_the_weights_of_the_crisis_gate_are_read_before_the_first_client() -> None:
+    load_classifier.cache_clear()
+    service()
+    assert load_classifier.cache_info().currsize == 1
 
 
 def certificate(folder: Path) -> tuple[str, str]:

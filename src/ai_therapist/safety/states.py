@@ -33,7 +33,7 @@ class StateRule(Record):
     quotable: str | None = None
     """Fragment whose words are no news where the client said them."""
     turned: tuple[str, ...] = ()
-    """What shows that a reply turns away from what the client asks for; anywhere in it, it excuses what is forbidden."""
+    """Words anywhere in a reply that turn away from what the client asks for: they excuse what is forbidden."""
 
 
 class StateRules(Record):

@@ -87,6 +87,9 @@ class ChatService:
         *,
         assess: Assessor = crisis.assess,
     ) -> None:
+        """Raises StoreError where the crisis classifier is missing or is not the one that its card names."""
+        # Once, before the first client: without its gate a server must not begin.
+        crisis.prepare()
         self.speaker = speaker
         self.inference = inference or InferenceConfig()
         self.serving = serving or ServingConfig()
