@@ -11,7 +11,7 @@ from ai_therapist.extraction.run import extract
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.store.actions import TicketRecord
 from ai_therapist.store.codec import encode
-from ai_therapist.store.uploads import note_upload
+from ai_therapist.store.uploads import note_copy, note_upload
 from ai_therapist.store.workspace import Status, Workspace
 from ai_therapist.testing import make_consent
 from tests.cli.conftest import Cli
@@ -43,6 +43,14 @@ def test_a_copy_elsewhere_is_named_with_what_to_do(run_cli: Cli, arc: Arc) -> No
     assert "dataset lab/talks at https://hub.example" in shown.out
     assert "squash its history" in shown.out
     assert "sync push --mirror" in shown.out
+
+
+def test_copies_in_buckets_are_named(run_cli: Cli, arc: Arc) -> None:
+    for url in ("gs://lab/study", "s3://other/study"):
+        note_copy(arc.workspace.root, url)
+    shown = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
+    for url in ("gs://lab/study", "s3://other/study"):
+        assert f"sync push {url} --mirror" in shown.out
 
 
 def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.store.objects import BucketFolder
+from ai_therapist.store.uploads import load_copies
 from tests.cli.conftest import Cli
 from tests.store.buckets import bucket
 from tests.store.test_faults import run
@@ -19,6 +20,7 @@ def test_a_workspace_goes_there_and_back(
     shown = run_cli("sync", "push", bucket.url, "-w", "study")
     assert shown.code == 0, shown.err
     assert f"push {bucket.url}: " in shown.out
+    assert load_copies(tmp_path / "study") == (bucket.url,)
     monkeypatch.setenv("DATA_BUCKET_NAME", f"{bucket.scheme}://{bucket.bucket}")
     shown = run_cli("sync", "pull", "-w", "other/study")
     assert shown.code == 0, shown.err

@@ -1,22 +1,30 @@
 """Forgetting a session: nothing of it stays, nothing else goes, no kill leaves it half-way, and it does not return."""
 
+import gzip
 import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ai_therapist.annotation.journal import Answer, Journal, question_digest
 from ai_therapist.dataset.read import read_examples
 from ai_therapist.errors import MissingInput, RequestError
+from ai_therapist.records import Task, Transcript
 from ai_therapist.store import erasure
+from ai_therapist.store.actions import ActionRecord, TicketRecord
+from ai_therapist.store.codec import decode
 from ai_therapist.store.erasure import JOURNAL, load_tombstones
 from ai_therapist.store.forget import forget, plan
-from ai_therapist.store.uploads import load_uploads, note_upload
+from ai_therapist.store.uploads import load_copies, load_uploads, note_copy, note_upload
 from ai_therapist.store.workspace import Workspace
-from tests.store.arc import Arc, found_in, make_arc
+from ai_therapist.testing import make_digest
+from tests.dataset.builders import make_annotation
+from tests.store.arc import Arc, Planted, found_in, make_arc
 from tests.store.test_uploads import make_upload
 
 
@@ -48,6 +56,74 @@ def test_no_canary_is_left_in_any_byte(finished: Arc, tmp_path: Path) -> None:
     assert found_in(workspace.root, [*gone.words, gone.id]) == set()
     spoken = [word for other in others for word in other.words[20:-1]]
     assert len(found_in(workspace.root, spoken)) == len(spoken)
+
+
+def _plant_elsewhere(workspace: Workspace, gone: Planted) -> None:
+    """What annotating, judging, exporting, publishing, syncing and killed runs leave beside the arc of `Arc.finish`."""
+    store = workspace.store
+    digests = {item.item: item.artefacts for item in workspace.load_run("annotation", "annotate").items}
+    spoken = decode(Transcript, store.read(digests[gone.id]["utterances"]), "utterances")
+    for utterance in spoken.utterances[:3]:
+        given = make_annotation(utterance.id, Task.EMOTION, "joy", "person:ada")
+        note = given.provenance.model_copy(update={"route": gone.word()})
+        workspace.decisions.add(gone.id, given.model_copy(update={"provenance": note}))
+    store.keep_ticket(TicketRecord(key=make_digest("paid"), stage="transcribe", item=gone.id, ticket=gone.word()))
+    journal = Journal(store.work(make_digest("asking")) / "answers.jsonl")
+    for number in range(5):
+        journal.keep(Answer(question=question_digest(make_digest(gone.name), number), reply=gone.word()))
+    left = store.root / "tmp" / f"{socket.gethostname()}-999999-abc"
+    left.mkdir()
+    (left / "half").write_text(gone.word())
+    examples = workspace.load_run("dataset", "dataset").items[0].artefacts["examples"]
+    trained = ActionRecord(
+        key=make_digest("classifier"),
+        stage="finetuning.annotator",
+        version=1,
+        item="annotator",
+        config={},
+        tools={},
+        inputs={"examples": examples},
+        outputs={"classifier": store.put_bytes(gone.word().encode())},
+        records={},
+        counts={},
+    )
+    workspace.index.add(store.commit(trained))
+    example = read_examples(workspace)
+    named = next(each for each in example if each.session == gone.id).id
+    judged = {"replies": [{"example": named, "note": gone.word()}]}
+    (workspace.root / "judge-tuned-miti.json").write_text(json.dumps(judged))
+    lines = [f'{{"example": "{named}", "reply": "{gone.word()}"}}']
+    # Longer than what is read at once, with the id across an edge.
+    (workspace.root / "predictions.jsonl").write_text(" " * ((1 << 24) + (1 << 22) - 20) + "\n".join(lines))
+    for name in ("labels-csv/one.csv", "hub-dataset/data.parquet", "model/README.md", "sharegpt-predict/train.jsonl"):
+        path = workspace.exports / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress(gone.word().encode()) if name.endswith("parquet") else gone.word().encode())
+    (workspace.root / "view" / "finetuning").mkdir(parents=True, exist_ok=True)
+    (workspace.root / "sync.json").write_text("{}")
+    note_copy(workspace.root, "gs://lab/study")
+    note_upload(workspace.root, make_upload(gone.id))
+
+
+def test_no_canary_is_left_where_later_commands_keep_things(tmp_path: Path) -> None:
+    arc = make_arc(tmp_path / "study", "one", "two", turns=50)
+    workspace, (gone, other) = arc.workspace, arc.planted
+    before = len(gone.words)
+    _plant_elsewhere(workspace, gone)
+    planted = gone.words[before:]
+    assert len(gone.words) >= 300
+    assert len(planted) >= 16
+    assert found_in(workspace.root, planted) == set(planted)
+    found = plan(workspace, "one")
+    assert found.decisions == 3
+    assert len(found.jobs) == 1
+    assert len(found.models) == 2
+    forget(workspace, found)
+    workspace.index.close()
+    assert found_in(workspace.root, [*gone.words, gone.id]) == set()
+    assert load_copies(workspace.root) == ("gs://lab/study",)
+    assert found_in(workspace.root, other.words[20:40]) == set(other.words[20:40])
+    assert list(workspace.store.verify()) == []
 
 
 def test_others_stay_whole_and_what_rested_on_the_session_is_made_again(finished: Arc, tmp_path: Path) -> None:

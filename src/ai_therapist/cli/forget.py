@@ -20,6 +20,7 @@ def command(session: str, yes: bool, workspace: Path) -> None:
     from ai_therapist.cli.console import out
     from ai_therapist.store.forget import forget, plan
     from ai_therapist.store.sync import MEMORY
+    from ai_therapist.store.uploads import load_copies
     from ai_therapist.store.workspace import Workspace
 
     place = Workspace.existing(workspace)
@@ -44,8 +45,15 @@ def command(session: str, yes: bool, workspace: Path) -> None:
             "kept it; delete one that did not finish in your account there",
             markup=False,
         )
-    if (workspace / MEMORY).exists():
+    copies = load_copies(workspace)
+    if not copies and (workspace / MEMORY).exists():
         out.print("The copy in a bucket holds it until you run  ai-therapist sync push --mirror", markup=False)
+    for url in copies:
+        out.print(
+            f"The copy at {url} holds it until you run  ai-therapist sync push {url} --mirror; so do versions of "
+            "objects that the bucket keeps, if it does",
+            markup=False,
+        )
     if not found.remote:
         out.print("Remote copies that remain in repositories: none; it was sent to none from here.")
         return

@@ -26,6 +26,10 @@ _LARGEST_LIST_BYTES = 1 << 24
 """Longest blob that is searched for digests of others; lists and trees are far shorter, media far longer."""
 
 
+_BLOCK_BYTES = 1 << 22
+_LONGEST_MARK = 64
+"""Characters of a digest: what may lie across the edge of two blocks."""
+
 _LEARNED = {"model", "classifier"}
 """Names under which stages keep what learned from sessions."""
 
@@ -279,8 +283,15 @@ def _other_files(
 
 
 def _mentions(path: Path, marks: set[bytes]) -> bool:
-    data = path.read_bytes() if path.stat().st_size <= _LARGEST_LIST_BYTES else b""
-    return not marks.isdisjoint(_DIGEST.findall(data)) or not marks.isdisjoint(_RECORD_ID.findall(data))
+    """Whether any byte of a file names one of these digests or ids, however long the file is."""
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            data = rest + block
+            if not marks.isdisjoint(_DIGEST.findall(data)) or not marks.isdisjoint(_RECORD_ID.findall(data)):
+                return True
+            rest = data[-_LONGEST_MARK:]
+    return False
 
 
 def _splits(workspace: Workspace, mentioned: list[ItemRecord], runs: Iterable[RunRecord | None]) -> dict[str, str]:

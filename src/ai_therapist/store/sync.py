@@ -30,6 +30,7 @@ from ai_therapist.store.blobs import hash_file, write_atomically
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Tombstones
 from ai_therapist.store.objects import BucketFolder
+from ai_therapist.store.uploads import COPIES, note_copy
 from ai_therapist.store.workspace import Workspace
 
 MEMORY = "sync.json"
@@ -71,6 +72,7 @@ def push(workspace: Workspace, remote: BucketFolder, *, mirror: bool = False) ->
     names = _remote_names(remote)
     _refuse_forgotten_here(workspace, names, mirror=mirror)
     _refuse_forgotten_there(workspace, remote, theirs)
+    note_copy(workspace.root, remote.url)
     for kind in _KINDS:
         for path in sorted((workspace.root / "store" / kind).glob("*/*")):
             name = path.relative_to(workspace.root).as_posix()
@@ -99,6 +101,7 @@ def pull(workspace: Workspace, remote: BucketFolder) -> Synced:
         raise RequestError(f"{remote.url} is no copy of a workspace: make one with  ai-therapist sync push")
     names = _remote_names(remote)
     _refuse_forgotten_here(workspace, names, mirror=False)
+    note_copy(workspace.root, remote.url)
     _pull_tombstones(workspace, remote, theirs)
     for kind in _KINDS:
         for name in sorted(name for name in names if name.startswith(f"store/{kind}/")):
@@ -216,7 +219,7 @@ def _belongs(parts: tuple[str, ...]) -> bool:
     """Whether a file at this place of a workspace is part of its copy."""
     if not parts or parts[0] in _LEFT_OUT or any(part.startswith(".") for part in parts):
         return False
-    return not parts[0].startswith(INDEX) and parts not in ((JOURNAL,), (MEMORY,))
+    return not parts[0].startswith(INDEX) and parts not in ((JOURNAL,), (MEMORY,), (COPIES,))
 
 
 def _changed_on_both(name: str, mine: dict[str, str], theirs: dict[str, str], base: dict[str, str]) -> bool:

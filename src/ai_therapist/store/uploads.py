@@ -1,6 +1,7 @@
 """What was sent to other computers from this workspace, so that forgetting a session can name the copies that remain.
 
 uploads.json     one entry for each repository, written before the first byte leaves
+copies.json      addresses of the buckets that hold a copy of the whole workspace, written before the first byte leaves
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ai_therapist.store.blobs import write_atomically
 from ai_therapist.store.codec import decode, encode
 
 UPLOADS = "uploads.json"
+COPIES = "copies.json"
 
 RepositoryKind = Literal["dataset", "model"]
 
@@ -77,6 +79,25 @@ def load_uploads(root: Path) -> Uploads:
 def note_upload(root: Path, upload: Upload) -> None:
     """Enter what is about to be sent, or what was. Raises StoreError."""
     write_atomically(root / UPLOADS, encode(load_uploads(root).with_upload(upload)))
+
+
+class Copies(Record):
+    """Folders of buckets that this workspace was pushed to or pulled from."""
+
+    urls: tuple[str, ...] = ()
+
+
+def load_copies(root: Path) -> tuple[str, ...]:
+    """Where copies of the workspace are; none where it was never synced. Raises InvalidRecord."""
+    path = root / COPIES
+    return decode(Copies, path.read_bytes(), COPIES).urls if path.exists() else ()
+
+
+def note_copy(root: Path, url: str) -> None:
+    """Enter a folder of a bucket that is about to hold a copy, or has one. Raises StoreError."""
+    urls = {*load_copies(root), url}
+    if len(urls) > len(load_copies(root)):
+        write_atomically(root / COPIES, encode(Copies(urls=tuple(sorted(urls)))))
 
 
 def _without(upload: Upload, session: str) -> Upload:

@@ -81,6 +81,7 @@ class Workspace:
     dataset/       the local dataset folder
     exports/       what was made for other programs, and what is sent to other computers
     uploads.json   which repositories elsewhere hold what was sent
+    copies.json    which buckets hold a copy of it all
     report.json, report.html
     forgotten.json salted digests of recordings that must not come back
 
