@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ai_therapist.errors import InvalidRecord
 from ai_therapist.models.clip_input import ClipInput
 from ai_therapist.videollama2 import VideoLLaMA2Qwen2ForConditionalGeneration
 from ai_therapist.videollama2.feature_extraction_videollama2 import VideoLLaMA2FeatureExtractor
@@ -75,7 +77,10 @@ def save_features(features: Iterable[tuple[str, ClipFeatures]], path: Path) -> N
 
 
 def load_features(path: Path) -> dict[str, ClipFeatures]:
-    """The features of every clip in the file, by the sha256 of the clip."""
-    tensors = load_file(path)
+    """The features of every clip in the file, by the sha256 of the clip. Raises InvalidRecord for another file."""
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise InvalidRecord(f"{path.name} holds no features of clips ({error})") from None
     digests = [name.removesuffix(".video") for name in tensors if name.endswith(".video")]
     return {digest: ClipFeatures(tensors[f"{digest}.video"], tensors.get(f"{digest}.audio")) for digest in digests}

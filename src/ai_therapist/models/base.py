@@ -14,11 +14,12 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from ai_therapist.errors import ConfigError, InvalidRecord, MissingInput
 from ai_therapist.models.tuned_folder import BaseReference
-from ai_therapist.models.weights_folder import folder_revision
+from ai_therapist.models.weights_folder import check_weights, folder_revision
 from ai_therapist.videollama2 import VideoLLaMA2Qwen2ForConditionalGeneration, graft
 from ai_therapist.videollama2.loading import four_bit_config
 
@@ -39,9 +40,10 @@ class Base(NamedTuple):
 def open_base(folder: Path, *, towers: bool = True, four_bit: bool = False, dtype: torch.dtype = torch.float32) -> Base:
     """The base in `folder` on the device that training uses.
 
-    Raises MissingInput where a published model cannot be had, ConfigError where two do not go together and
-    InvalidRecord for a spoiled reference.
+    Raises MissingInput where a published model cannot be had, ConfigError where two do not go together or weights are
+    no safetensors, and InvalidRecord for a spoiled reference.
     """
+    check_weights(folder)
     kwargs: dict[str, Any] = {"dtype": dtype}
     if torch.cuda.is_available():
         kwargs["device_map"] = {"": torch.cuda.current_device()}
@@ -64,7 +66,7 @@ def put_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         with quiet_peft():
             return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+    except (ValueError, RuntimeError, OSError, KeyError, SafetensorError) as error:
         raise InvalidRecord(f"{folder}: no adapter of this base ({type(error).__name__})") from None
 
 

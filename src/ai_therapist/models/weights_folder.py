@@ -5,10 +5,25 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ai_therapist.errors import ConfigError, MissingInput
 
 _BLOCKS, _BLOCK_BYTES = 64, 1 << 16
 _DESCRIBING = (".json", ".jinja", ".model", ".txt")
+
+
+def check_weights(folder: Path) -> None:
+    """Raises ConfigError where a file of the folder that is named as safetensors is none by its content.
+
+    Only the header is read, of at most 100 MB; nothing is unpickled, whatever the file holds.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ConfigError(f"{path.name} of {folder.name} is no whole safetensors file ({error})") from None
 
 
 def folder_revision(folder: Path) -> str:
@@ -23,6 +38,7 @@ def folder_revision(folder: Path) -> str:
     weights = [path for path in files if path.suffix == ".safetensors"]
     if not weights:
         raise ConfigError(f"{folder} holds no weights in safetensors, the only form that is opened")
+    check_weights(folder)
     digest = hashlib.sha256()
     for path in files:
         if path.suffix in _DESCRIBING:
