@@ -4,7 +4,8 @@ Two sets: the 1,500 sentences of presidio-research (needs the shared data; only 
 quoted), and generated dialogues written as speech recognition writes them. Their names and cities stand in the lists,
 so they measure contexts and false alarms; names made of syllables, which no list holds, are counted apart. A gold span
 counts as found when all its letters and digits are hidden.
-Precision counts redactions that touch an annotated identifier of any kind; `typed` ones must be of the same kind.
+Precision counts redactions that touch an annotated identifier of any kind. Of those that say whose name it is (all but
+[NAME]) `typed` must be of the annotated kind; `told` is the share of people and places that are hidden as such.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Tally:
 
     gold: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     given: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
     typed: Counter[str] = field(default_factory=Counter)
@@ -52,6 +54,8 @@ class Tally:
         hidden = {place for finding in findings for place in range(finding.start, finding.end)}
         for start, end, kind in spans:
             self.gold[kind] += 1
+            touching = [finding for finding in findings if start < finding.end and finding.start < end]
+            self.told[kind] += any(finding.kind in TYPES.get(kind, set()) for finding in touching)
             self.found[kind] += all(place in hidden for place in range(start, end) if text[place].isalnum())
         for finding in findings:
             name = finding.kind.value
@@ -160,14 +164,18 @@ def main() -> None:
         print(
             f"[{name}] {number}: right {tally.precision(tally.right, name)}, typed {tally.precision(tally.typed, name)}"
         )
-    names = ("PERSON", "RELATIVE", "PLACE")
+    told = ("PERSON", "RELATIVE", "PLACE")
+    names = (*told, "NAME")
     figures = {
         "sentences": sum(1 for _ in json.loads(SENTENCES.read_text("utf-8"))),
         "structured": tally.recall(*STRUCTURED),
         "person": tally.recall("PERSON"),
         "place": tally.recall("GPE"),
         "names_precision": tally.precision(tally.right, *names),
-        "names_precision_typed": tally.precision(tally.typed, *names),
+        "names_precision_typed": tally.precision(tally.typed, *told),
+        "person_told": round(tally.told["PERSON"] / tally.gold["PERSON"], 3),
+        "place_told": round(tally.told["GPE"] / tally.gold["GPE"], 3),
+        "names_untold": tally.given["NAME"],
         "all_precision": tally.precision(tally.right, *tally.given),
         **spoken,
         **unlisted,

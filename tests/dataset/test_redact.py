@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.read import read_examples
 from ai_therapist.dataset.redact import Redaction
 from ai_therapist.dataset.run import build_dataset
 from ai_therapist.dataset.tables import read_table
+from ai_therapist.errors import ConfigError
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.records import Transcript
 from ai_therapist.store.workspace import Workspace
@@ -63,3 +66,8 @@ def test_turns_keep_everything_but_their_words(tmp_path: Path) -> None:
     ]
     assert risk.rows == len(examples)
     assert set(risk.sample) == {example.id for example in examples}
+
+
+def test_a_name_finder_that_cannot_be_had_is_named() -> None:
+    with pytest.raises(ConfigError, match="presidio:MODEL or gliner:FOLDER"):
+        Redaction([_talk()], "nonsense")

@@ -42,3 +42,7 @@ class DatasetConfig(StageConfig):
     redact: bool = True
     """Whether the dataset folder holds stand-ins in place of names, places, numbers and addresses. What is trained on
     in this workspace stays as it was said."""
+
+    name_finder: str | None = None
+    """A named-entity model beside the rules of redaction: presidio:MODEL with an installed spaCy model, or
+    gliner:FOLDER; nothing is fetched. None: rules alone."""

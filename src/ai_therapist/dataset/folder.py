@@ -35,11 +35,12 @@ def write_folder(
     examples: Sequence[Example],
     config: DatasetConfig,
 ) -> None:
-    """Write the dataset folder of these sessions; `splits` by group. Raises MissingExtra where pyarrow is missing."""
+    """Write the dataset folder of these sessions; `splits` by group. Raises MissingExtra where pyarrow is missing, and
+    ConfigError where the name finder is."""
     risk = None
     texts: dict[str, str] = {}
     if config.redact:
-        redaction = Redaction(parts.transcript for parts in sessions)
+        redaction = Redaction((parts.transcript for parts in sessions), config.name_finder)
         examples = redaction.examples(examples)
         for parts in sessions:
             texts |= redaction.turns(parts.transcript)

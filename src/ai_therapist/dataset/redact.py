@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ai_therapist.privacy.redaction.models import finder_named
 from ai_therapist.privacy.redaction.redactor import Redacted, SessionRedactor
 from ai_therapist.privacy.redaction.report import ResidualRisk, residual_risk
 from ai_therapist.records import Example, Transcript, Turn
@@ -15,9 +16,11 @@ class Redaction:
     The whole transcript decides what is a name, so that one said early or late is hidden everywhere.
     """
 
-    def __init__(self, transcripts: Iterable[Transcript]) -> None:
+    def __init__(self, transcripts: Iterable[Transcript], name_finder: str | None = None) -> None:
+        """`name_finder` names a model beside the rules. Raises ConfigError where it cannot be had."""
+        finders = () if name_finder is None else (finder_named(name_finder),)
         self._redactors = {
-            transcript.session: SessionRedactor(utterance.text for utterance in transcript.utterances)
+            transcript.session: SessionRedactor((utterance.text for utterance in transcript.utterances), finders)
             for transcript in transcripts
         }
         self._rows: dict[str, Sequence[Redacted]] = {}

@@ -14,6 +14,8 @@ class Kind(StrEnum):
     PERSON = "PERSON"
     RELATIVE = "RELATIVE"
     PLACE = "PLACE"
+    NAME = "NAME"
+    """A name of a person, a place, a firm or a thing: nothing says which."""
     EMAIL = "EMAIL"
     URL = "URL"
     IP = "IP"
@@ -30,7 +32,7 @@ class Kind(StrEnum):
     """An age of 90 or more, which few people reach."""
 
 
-NAMED = frozenset({Kind.PERSON, Kind.RELATIVE, Kind.PLACE})
+NAMED = frozenset({Kind.PERSON, Kind.RELATIVE, Kind.PLACE, Kind.NAME})
 """Kinds whose stand-ins are numbered, so that the same name is the same stand-in within a session."""
 
 
