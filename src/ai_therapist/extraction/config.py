@@ -147,6 +147,27 @@ class ClipsConfig(StageConfig):
     """A turn is cut where it lasts longer than this many milliseconds, 0 to 60000; a shorter one routes to text."""
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class AnonymiseConfig(StageConfig):
+    """What is done to pictures and voices before they are encoded; it makes nobody unknowable (docs/privacy.md)."""
+
+    boxes: tuple[tuple[_Share, _Share, _Share, _Share], ...] = ()
+    """Areas shown as squares in every picture: left, top, right and bottom as shares of width and height, 0 to 1."""
+
+    squares: Annotated[int, Field(ge=1, le=32)] = 6
+    """Squares along each side of an area, 1 to 32; fewer hide more."""
+
+    semitones: Annotated[float, Field(ge=-8, le=8)] = 0.0
+    """Semitones by which voices are raised, -8 to 8, formants included; 0 leaves them."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done at all."""
+        return bool(self.boxes) or self.semitones != 0
+
+
 class YouTubeConfig(StageConfig):
     """How a YouTube playlist is fetched; nothing here enters the key of an extraction stage."""
 
@@ -185,6 +206,9 @@ class ExtractionConfig(StageConfig):
 
     clips: ClipsConfig = ClipsConfig()
     """Cutting of clips."""
+
+    anonymise: AnonymiseConfig = AnonymiseConfig()
+    """Faces and voices of the clips; off by default."""
 
     youtube: YouTubeConfig = YouTubeConfig()
     """Fetching from YouTube."""

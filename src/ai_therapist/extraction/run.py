@@ -14,6 +14,7 @@ from typing import cast
 from ai_therapist.extraction import roles, transcription, turns, vote
 from ai_therapist.extraction.clips import cut_clips
 from ai_therapist.extraction.config import (
+    AnonymiseConfig,
     ClipsConfig,
     ExtractionConfig,
     NoConfig,
@@ -25,6 +26,7 @@ from ai_therapist.extraction.sources.local import LocalFolder
 from ai_therapist.extraction.sources.recording import Recording, Refusal, Source
 from ai_therapist.extraction.transcribers import files
 from ai_therapist.media import probe, sound, standardise
+from ai_therapist.media.anonymise import Anonymiser
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
@@ -75,7 +77,16 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
         Stage("roles", 2, run_roles, ("source", "media", "transcript"), ("session",), vote.resolve(config.roles)),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
-        Stage("standardise", 2, run_standardise, ("recording", "media", "starts"), ("video",), nothing, ("av",), 7200),
+        Stage(
+            "standardise",
+            2,
+            run_standardise,
+            ("recording", "media", "starts"),
+            ("video",),
+            config.anonymise if config.anonymise.changes else nothing,
+            ("av",),
+            7200,
+        ),
         # A pattern, since a recording without picture has no "video".
         Stage("cut", 1, run_cut, ("utterances", "video*"), ("clips", "clip/*"), config.clips, ("av",)),
         Stage("present", 1, run_present, ("session", "utterances", "clips"), ("readable/*",), nothing),
@@ -126,7 +137,10 @@ def run_standardise(job: Job) -> None:
     if media.video is None:
         return
     target = job.scratch / "video.mp4"
-    standardise.standardise(job.path("recording"), target, media, json.loads(job.read("starts")))
+    wish, anonymiser = job.config, None
+    if isinstance(wish, AnonymiseConfig):
+        anonymiser = Anonymiser(boxes=wish.boxes, squares=wish.squares, semitones=wish.semitones)
+    standardise.standardise(job.path("recording"), target, media, json.loads(job.read("starts")), anonymiser)
     job.give("video", target)
 
 

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ai_therapist.errors import UnreadableMedia
+from ai_therapist.media.anonymise import Anonymiser
 from ai_therapist.media.guarded import Tracks, open_media, seconds, tracks_of
 from ai_therapist.media.sound import UnbrokenSound
 from ai_therapist.records import Media
@@ -59,10 +60,12 @@ BITEXACT = {"fflags": "+bitexact"}
 """Muxer options that keep times and library versions out of the file."""
 
 
-def standardise(source: Path, target: Path, media: Media, keyframes: Collection[int]) -> None:
+def standardise(
+    source: Path, target: Path, media: Media, keyframes: Collection[int], anonymiser: Anonymiser | None = None
+) -> None:
     """Write `source`, a recording with picture, to the MP4 file `target` with keyframes at these frame numbers.
 
-    Frame k shows what the recording shows at k/16 s. Equal input gives equal bytes.
+    Frame k shows what the recording shows at k/16 s, as `anonymiser` leaves it. Equal input gives equal bytes.
     Raises UnreadableMedia for pictures or sound that cannot be decoded.
     """
     width_px, height_px = _upright_size(source)
@@ -72,8 +75,8 @@ def standardise(source: Path, target: Path, media: Media, keyframes: Collection[
             raise UnreadableMedia("the recording has no picture to standardise")
         # Both streams must be there before the first packet: it writes the header.
         stream = _open_video(writer, width_px, height_px)
-        picture = _Picture(writer, stream, tracks.video, tracks.start_s, frozenset(keyframes))
-        sound = _Sound(writer, tracks.audio, tracks.start_s) if tracks.audio is not None else None
+        picture = _Picture(writer, stream, tracks.video, tracks.start_s, frozenset(keyframes), anonymiser)
+        sound = _Sound(writer, tracks.audio, tracks.start_s, anonymiser) if tracks.audio is not None else None
         _transcode(reader, tracks, picture, sound)
         picture.finish(Fraction(media.duration_ms, 1000))
         if sound is not None:
@@ -101,7 +104,9 @@ class _Picture:
         source: VideoStream,
         start_s: Fraction,
         keyframes: frozenset[int],
+        anonymiser: Anonymiser | None,
     ) -> None:
+        self._anonymiser = anonymiser
         self._writer = writer
         self._stream = stream
         self._start_s = start_s
@@ -132,6 +137,8 @@ class _Picture:
             if self._ready is None:
                 # A recording that changes its size is scaled to the size that it began with.
                 self._ready = _upright(self._shown).reformat(self._stream.width, self._stream.height, threads=1)
+                if self._anonymiser is not None:
+                    self._ready = self._anonymiser.picture(self._ready)
             self._ready.pts = self._next
             self._ready.time_base = Fraction(1, FPS)
             forced = self._next == 0 or self._next in self._keyframes
@@ -179,8 +186,11 @@ def _even(side_px: int) -> int:
 class _Sound:
     """Encodes sound as AAC at 48 kHz, unbroken from the session's start."""
 
-    def __init__(self, writer: OutputContainer, source: AudioStream, start_s: Fraction) -> None:
+    def __init__(
+        self, writer: OutputContainer, source: AudioStream, start_s: Fraction, anonymiser: Anonymiser | None
+    ) -> None:
         layout = "stereo" if source.channels > 1 else "mono"
+        self._voice = anonymiser.voice(AUDIO_RATE_HZ, layout) if anonymiser is not None else None
         self._writer = writer
         self._line = UnbrokenSound(start_s, AUDIO_RATE_HZ, layout)
         self._stream = writer.add_stream("aac", AUDIO_RATE_HZ, dict(_AAC), layout=layout)
@@ -192,17 +202,23 @@ class _Sound:
     def push(self, frame: AudioFrame) -> None:
         """Take the next frame of the source."""
         for block in self._line.push(frame):
-            self._rest = np.concatenate([self._rest, block], axis=1)
-            self._encode_whole()
+            self._take(block)
 
     def finish(self) -> None:
         """Encode the rest."""
         for block in self._line.flush():
+            self._take(block)
+        for block in self._voice.finish() if self._voice is not None else ():
             self._rest = np.concatenate([self._rest, block], axis=1)
         self._encode_whole()
         if self._rest.shape[1]:
             self._encode(self._rest)
         self._writer.mux(self._stream.encode(None))
+
+    def _take(self, block: NDArray[np.float32]) -> None:
+        for changed in (block,) if self._voice is None else self._voice.push(block):
+            self._rest = np.concatenate([self._rest, changed], axis=1)
+        self._encode_whole()
 
     def _encode_whole(self) -> None:
         whole = self._rest.shape[1] - self._rest.shape[1] % AAC_FRAME
