@@ -30,8 +30,8 @@ VARIANTS = {
 def main() -> None:
     """Standardise without and with each change, best of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="ten seconds of recording instead of 60")
-    seconds, repeats = (10, 1) if parser.parse_args().quick else (60, 2)
+    parser.add_argument("--quick", action="store_true", help="ten seconds of recording instead of 20, once")
+    seconds, repeats = (10, 1) if parser.parse_args().quick else (20, 2)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spec = RecordingSpec(duration_ms=seconds * 1000, size_px=(640, 360))
