@@ -21,9 +21,10 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,15 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from ai_therapist.safety.crisis_classifier import CALM, CARD_FILE, LABELS, WEIGHTS_FILE, Card, CrisisClassifier
-from ai_therapist.safety.crisis_features import BUCKETS, FEATURES_VERSION, clause_features, values_of, windows
+from ai_therapist.safety.crisis_features import (
+    BUCKETS,
+    FEATURES_VERSION,
+    LONGEST_WINDOW,
+    ClauseFeatures,
+    clause_features,
+    values_of,
+    windows,
+)
 from ai_therapist.safety.crisis_rules import assess_by_rules
 from ai_therapist.safety.normalise import clauses
 
@@ -97,9 +106,10 @@ def written() -> list[Sample]:
 def _labels_of(path: Path, lines: Sequence[str]) -> list[str]:
     if path.parent.name == CALM:
         return [CALM] * len(lines)
-    label = path.stem.removesuffix("_forum").removesuffix("_more").removesuffix("_quiet")
-    if label in LABELS:
-        return [label] * len(lines)
+    # The longest label first: suicide_imminent_now.txt holds no plain "suicide".
+    for label in sorted(LABELS, key=len, reverse=True):
+        if path.stem == label or path.stem.startswith(f"{label}_"):
+            return [label] * len(lines)
     kinds = json.loads((EXAMPLES / "long_labels.json").read_text("utf-8"))[path.stem]
     return [kinds.get(str(place), "suicide") for place in range(len(lines))]
 
@@ -274,29 +284,62 @@ def _runs(text: str) -> Iterator[str]:
     yield from (" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
-def matrix(samples: Sequence[Sample]) -> csr_matrix:
-    """Features of the whole messages, one row each."""
-    starts, columns, values = [0], list[int](), list[float]()
-    for sample in samples:
-        found = values_of(clause_features(sample.text))
+class Read(NamedTuple):
+    """A message as the classifier reads it: its clauses, and its features as a whole."""
+
+    parts: list[ClauseFeatures]
+    values: dict[int, float]
+
+
+def read_all(samples: Sequence[Sample]) -> list[Read]:
+    """Every message read once."""
+    parts = [clause_features(sample.text) for sample in samples]
+    return [Read(each, values_of(each)) for each in parts]
+
+
+def matrix(values: Sequence[Mapping[int, float]]) -> csr_matrix:
+    """Features, one row each."""
+    starts, columns, numbers = [0], list[int](), list[float]()
+    for found in values:
         columns += found.keys()
-        values += found.values()
+        numbers += found.values()
         starts.append(len(columns))
-    return csr_matrix((np.array(values, np.float32), columns, starts), shape=(len(samples), BUCKETS))
+    return csr_matrix((np.array(numbers, np.float32), columns, starts), shape=(len(values), BUCKETS))
 
 
-def fit(samples: Sequence[Sample], rows: csr_matrix) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weights (buckets x labels) and bias: the first column tells danger from calm, the others tell dangers apart."""
+def fit(samples: Sequence[Sample], reads: Sequence[Read]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Weights (buckets x labels) and bias: the first column tells danger from calm, the others tell dangers apart.
+
+    Most of a long message at risk is calm, and nobody marked where the danger stands: the first fit leaves such
+    messages out, and the second takes of each the window that the first finds gravest.
+    """
     labels = np.array([sample.label for sample in samples])
     weights = np.array([WEIGHTS[sample.source] for sample in samples])
     at_risk = labels != CALM
-    danger = LogisticRegression(C=INVERSE_PENALTY, max_iter=200, tol=1e-3)
-    danger.fit(rows, at_risk, sample_weight=weights)
+    long = at_risk & np.array([len(read.parts) > LONGEST_WINDOW for read in reads])
+    rows = matrix([read.values for read in reads])
+    first = _danger().fit(rows[~long], at_risk[~long], sample_weight=weights[~long])
+    values = [
+        _gravest(read.parts, first.coef_[0]) if is_long else read.values
+        for read, is_long in zip(reads, long, strict=True)
+    ]
+    rows = matrix(values)
+    danger = _danger().fit(rows, at_risk, sample_weight=weights)
     kind = LogisticRegression(C=INVERSE_PENALTY, max_iter=60, tol=1e-2)
     kind.fit(rows[at_risk], labels[at_risk], sample_weight=weights[at_risk])
     order = [list(kind.classes_).index(label) for label in LABELS if label != CALM]
     columns = np.concatenate([danger.coef_, kind.coef_[order]]).T
     return columns.astype(np.float32), np.concatenate([danger.intercept_, kind.intercept_[order]]).astype(np.float32)
+
+
+def _danger() -> LogisticRegression:
+    return LogisticRegression(C=INVERSE_PENALTY, max_iter=200, tol=1e-3)
+
+
+def _gravest(parts: Sequence[ClauseFeatures], weights: npt.NDArray[np.float64]) -> dict[int, float]:
+    """Features of the window with the highest score."""
+    found = [values_of(parts[start:end]) for start, end in windows(len(parts))]
+    return max(found, key=lambda values: sum(value * weights[bucket] for bucket, value in values.items()))
 
 
 def classifier(
@@ -323,13 +366,13 @@ def inputs_digest() -> str:
     return digest.hexdigest()
 
 
-def check(samples: Sequence[Sample], rows: csr_matrix, folds: int) -> dict[str, float]:
+def check(samples: Sequence[Sample], reads: Sequence[Read], folds: int) -> dict[str, float]:
     """Thresholds from held-out messages, and a print of what is found of them."""
     dangers: list[tuple[Sample, float]] = []
     for fold in range(folds):
         kept = [place for place, sample in enumerate(samples) if fold_of(sample) != fold]
         held = [sample for sample in samples if fold_of(sample) == fold and sample.source != "piece"]
-        weights, bias = fit([samples[place] for place in kept], rows[kept])
+        weights, bias = fit([samples[place] for place in kept], [reads[place] for place in kept])
         model, _, _ = classifier(weights, bias, {"concern": 0.5, "risk": 0.6, "imminent": IMMINENT})
         dangers += [(sample, model.read(sample.text).danger) for sample in held]
     calm = np.array([danger for sample, danger in dangers if sample.label == CALM and sample.source == "written"])
@@ -354,9 +397,9 @@ def main() -> None:
     options = parser.parse_args()
     samples = all_samples(options.goemotions)
     print(f"{len(samples)} messages, {sum(sample.label != CALM for sample in samples)} of them at risk")
-    rows = matrix(samples)
-    thresholds = check(samples, rows, options.folds) | {"imminent": IMMINENT}
-    weights, bias = fit(samples, rows)
+    reads = read_all(samples)
+    thresholds = check(samples, reads, options.folds) | {"imminent": IMMINENT}
+    weights, bias = fit(samples, reads)
     _, data, card = classifier(weights, bias, thresholds)
     (options.output / WEIGHTS_FILE).write_bytes(data)
     (options.output / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")

@@ -40,7 +40,8 @@ _IDEA_REACH = 5
 _LONGEST_CLAUSE_WORDS = 24
 _LONGEST_MESSAGE_WORDS = 1_200
 """Words of a message that the classifier reads, half from its beginning and half from its end."""
-_WINDOW_CLAUSES = (1, 2, 3)
+LONGEST_WINDOW = 3
+"""Clauses of the longest window."""
 
 
 class ClauseFeatures(NamedTuple):
@@ -60,7 +61,7 @@ def clause_features(text: str) -> list[ClauseFeatures]:
 
 def windows(count: int) -> Iterator[tuple[int, int]]:
     """First and last (excluded) clause of every window over `count` clauses."""
-    for size in _WINDOW_CLAUSES:
+    for size in range(1, LONGEST_WINDOW + 1):
         yield from ((start, start + size) for start in range(count - size + 1))
 
 
