@@ -18,7 +18,7 @@ demo: install  ## run the whole arc on the sample sessions; ends with a table an
 test:          ## set up, then check formatting, types and tests
 	@bash scripts/bootstrap.sh dev
 	@$(MAKE) --no-print-directory check
-	.venv/bin/python -m pytest -m "not soak" --cov --cov-report=term
+	.venv/bin/python -m pytest -m "not soak" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 check:         ## formatting, lint and strict types
 	@bash scripts/bootstrap.sh dev
