@@ -1,7 +1,9 @@
 """What is opened, and what is refused before anything is decoded."""
 
+import errno
 from pathlib import Path
 
+import av
 import pytest
 
 from ai_therapist.errors import MissingInput, UnreadableMedia
@@ -70,3 +72,12 @@ def test_excess_is_refused_before_decoding(
     monkeypatch.setattr(guarded, "LIMITS", limits)
     with pytest.raises(UnreadableMedia, match=reason), open_media(path):
         pass
+
+
+@pytest.mark.parametrize(("code", "becomes"), [(errno.EPERM, UnreadableMedia), (errno.EACCES, PermissionError)])
+def test_what_a_decoder_does_not_permit_is_damage_and_what_the_disk_does_not_permit_is_not(
+    tmp_path: Path, code: int, becomes: type[Exception]
+) -> None:
+    path = make_recording(tmp_path / "a.mp4")
+    with pytest.raises(becomes), open_media(path):
+        raise av.error.PermissionError(code, "Operation not permitted", "avcodec_send_packet()")

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ai_therapist.errors import UnreadableMedia
+from ai_therapist.media import standardise as standardising
 from ai_therapist.media.frames import load_sound
 from ai_therapist.media.probe import probe
-from ai_therapist.media.standardise import FPS, standardise
+from ai_therapist.media.standardise import FPS, may_be_copied, standardise
 from ai_therapist.records import Media
 from ai_therapist.testing import RecordingSpec, make_digest, make_recording
 
@@ -123,3 +124,26 @@ def test_damaged_pictures_are_refused(tmp_path: Path) -> None:
     source.write_bytes(bytes(data))
     with pytest.raises(UnreadableMedia):
         standardise(source, tmp_path / "video.mp4", media, [])
+
+
+def test_sound_that_is_aac_already_is_copied_and_other_sound_is_not(tmp_path: Path) -> None:
+    def packets(path: Path) -> list[bytes]:
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    path, _ = made(tmp_path, RecordingSpec())
+    assert packets(path) == packets(tmp_path / "source.mp4")
+    assert may_be_copied(tmp_path / "source.mp4")
+    assert not may_be_copied(make_recording(tmp_path / "rounded.mkv"))
+    assert not may_be_copied(make_recording(tmp_path / "silent.mp4", RecordingSpec(tone_hz=None)))
+
+
+def test_leaving_out_frames_that_are_never_shown_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recording(tmp_path / "a.mp4", RecordingSpec(fps=60, duration_ms=3000))
+    media = probe(source, "recording", make_digest("x"))
+    standardise(source, tmp_path / "one.mp4", media, [7])
+    monkeypatch.setattr(standardising, "_SKIPPING", frozenset())
+    standardise(source, tmp_path / "two.mp4", media, [7])
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()

@@ -190,3 +190,8 @@ def phones_home(job: Job) -> None:
             reason = getattr(error, "reason", error)
             said.append(f"{name}: {type(reason).__name__}")
     job.give("said", "\n".join(said).encode())
+
+
+def greedy(job: Job) -> None:
+    size = 600_000_000 if b"bad" in job.read("text") else 1000
+    job.give("upper", bytes([bytearray(size)[-1]]))

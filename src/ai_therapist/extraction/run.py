@@ -35,6 +35,9 @@ from ai_therapist.records import Clip, Media, Session, SourceRecord, Transcript
 from ai_therapist.store.codec import canonical_json, decode, decode_all, encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
+_MEDIA_MB = 4096
+"""Memory of a stage that decodes: a few dozen frames of the largest size, in any pixel format."""
+
 RUN = "extraction"
 """Name of the ledger."""
 
@@ -70,25 +73,35 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
     """The stages of extraction in order."""
     nothing = NoConfig()
     return (
-        Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",)),
+        Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",), memory_mb=_MEDIA_MB),
         # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
-        Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",)),
+        Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",), memory_mb=_MEDIA_MB),
         transcription.transcribe_stage(config),
         Stage("roles", 2, run_roles, ("source", "media", "transcript"), ("session",), vote.resolve(config.roles)),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
         Stage(
             "standardise",
-            2,
+            3,
             run_standardise,
             ("recording", "media", "starts"),
             ("video",),
             config.anonymise if config.anonymise.changes else nothing,
             ("av",),
-            7200,
+            timeout_s=7200,
+            memory_mb=_MEDIA_MB,
         ),
         # A pattern, since a recording without picture has no "video".
-        Stage("cut", 1, run_cut, ("utterances", "video*"), ("clips", "clip/*"), config.clips, ("av",)),
+        Stage(
+            "cut",
+            1,
+            run_cut,
+            ("utterances", "video*"),
+            ("clips", "clip/*"),
+            config.clips,
+            ("av",),
+            memory_mb=_MEDIA_MB,
+        ),
         Stage("present", 1, run_present, ("session", "utterances", "clips"), ("readable/*",), nothing),
     )
 

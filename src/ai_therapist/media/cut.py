@@ -8,6 +8,7 @@ from typing import cast
 
 import av
 import numpy as np
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -34,20 +35,23 @@ def cut(source: Path, target: Path, frames: range) -> None:
         if tracks.video is None or tracks.video.time_base is None:
             raise UnreadableMedia("the standardised recording has no picture")
         copies = {track.index: writer.add_stream_from_template(track) for track in tracks.streams}
+        # Whole ticks, since a clip has hundreds of packets and fractions are slow.
+        bounds = {track.index: (_ticks(begin_s, track), _ticks(end_s, track)) for track in tracks.streams}
+        slack = {track.index: max(1, _ticks(_TICK_S, track)) for track in tracks.streams}
+        second = {track.index: _ticks(Fraction(1), track) for track in tracks.streams}
         copied = 0
         reader.seek(round(begin_s / tracks.video.time_base), stream=tracks.video)
         for packet in reader.demux(*tracks.streams):
             if packet.size == 0 or packet.pts is None or packet.dts is None:
                 continue
-            starts_s = seconds(packet.pts, packet.time_base)
-            ends_s = starts_s + seconds(packet.duration or 0, packet.time_base)
-            if starts_s < begin_s - _TICK_S or ends_s > end_s + _TICK_S:
-                if starts_s > end_s + 1:
+            begin, end = bounds[packet.stream_index]
+            tick = slack[packet.stream_index]
+            if packet.pts < begin - tick or packet.pts + (packet.duration or 0) > end + tick:
+                if packet.pts > end + second[packet.stream_index]:
                     break
                 continue
-            shift = round(begin_s / packet.time_base)
-            packet.pts -= shift
-            packet.dts -= shift
+            packet.pts -= begin
+            packet.dts -= begin
             packet.stream = copies[packet.stream_index]
             writer.mux(packet)
             copied += packet.stream_index == copies[tracks.video.index].index
@@ -73,6 +77,10 @@ def verify(source: Path, clip: Path, frames: range) -> frozenset[Fault]:
     return frozenset()
 
 
+def _ticks(time_s: Fraction, track: Stream) -> int:
+    return round(time_s / (track.time_base or Fraction(1)))
+
+
 def _packet_faults(clip: Path, frames: range) -> frozenset[Fault]:
     faults: set[Fault] = set()
     with open_media(clip, edit_lists=False) as container:
@@ -84,7 +92,10 @@ def _packet_faults(clip: Path, frames: range) -> frozenset[Fault]:
         if not video or not video[0].is_keyframe:
             faults.add(Fault.NOT_A_KEYFRAME)
         last_s = Fraction(len(frames), FPS) + _TICK_S
-        ends_s = [seconds((packet.pts or 0) + (packet.duration or 0), packet.time_base) for packet in packets]
+        ends = {track.index: 0 for track in tracks.streams}
+        for packet in packets:
+            ends[packet.stream_index] = max(ends[packet.stream_index], (packet.pts or 0) + (packet.duration or 0))
+        ends_s = [seconds(ends[track.index], track.time_base) for track in tracks.streams]
         if len(video) > len(frames) or any(end_s > last_s for end_s in ends_s):
             faults.add(Fault.HIDDEN_FRAMES)
     return frozenset(faults)

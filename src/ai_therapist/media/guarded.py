@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -70,8 +71,9 @@ def open_media(path: Path, *, edit_lists: bool = True) -> Iterator[InputContaine
     except UnicodeEncodeError:
         raise UnreadableMedia("the file name is not valid UTF-8: rename the file") from None
     except av.FFmpegError as error:
-        # A full disk or a missing permission says nothing about the recording.
-        if isinstance(error, OSError):
+        # A full disk, a missing permission or a lack of memory says nothing about the recording.
+        # EPERM is a decoder's word for data that it does not take.
+        if isinstance(error, OSError | MemoryError) and error.errno != errno.EPERM:
             raise
         raise UnreadableMedia(
             f"not a readable recording ({error.strerror}); accepted are {', '.join(FORMATS)}"

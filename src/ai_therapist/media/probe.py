@@ -48,29 +48,40 @@ def probe(path: Path, name: str, sha256: str) -> Media:
         if video is None and audio is None:
             raise UnreadableMedia("the file holds a single picture and no sound")
         duration_ms = int((max(ends.values()) - tracks.start_s) * 1000)
+        # A container that declares no duration shows only now how far its times reach.
+        if duration_ms > LIMITS.duration_ms:
+            raise UnreadableMedia(
+                f"{duration_ms // 60_000} minutes are more than {LIMITS.duration_ms // 60_000}: split the recording"
+            )
     return Media(path=name, sha256=sha256, duration_ms=max(1, duration_ms), video=video, audio=audio)
 
 
 def _read_through(container: InputContainer, tracks: Tracks) -> tuple[dict[int, int], dict[int, Fraction]]:
     """Packets and end time of each track by its index."""
     packets = dict.fromkeys((track.index for track in tracks.streams), 0)
-    ends = dict.fromkeys((track.index for track in tracks.streams), tracks.start_s)
+    ends = {track.index: _floor(tracks.start_s, track) for track in tracks.streams}
     for packet in container.demux(*tracks.streams):
         if packet.size == 0:
             continue
         index = packet.stream_index
         packets[index] += 1
-        ends[index] = max(ends[index], _end_s(packet))
+        ends[index] = max(ends[index], _end(packet))
         if packet.is_corrupt:
-            raise UnreadableMedia(f"the recording is damaged after {float(ends[index] - tracks.start_s):.1f} s")
+            good_s = seconds(ends[index], packet.time_base) - tracks.start_s
+            raise UnreadableMedia(f"the recording is damaged after {float(good_s):.1f} s")
         if packets[index] > LIMITS.frames and tracks.video is not None and index == tracks.video.index:
             raise UnreadableMedia(f"more than {LIMITS.frames:,} frames: split the recording")
-    return packets, ends
+    return packets, {track.index: seconds(ends[track.index], track.time_base) for track in tracks.streams}
 
 
-def _end_s(packet: Packet[Stream]) -> Fraction:
+def _floor(time_s: Fraction, track: Stream) -> int:
+    return int(time_s / track.time_base) if track.time_base else 0
+
+
+def _end(packet: Packet[Stream]) -> int:
+    """Where a packet ends, in ticks of its track."""
     time = packet.pts if packet.pts is not None else packet.dts
-    return seconds((time or 0) + (packet.duration or 0), packet.time_base)
+    return (time or 0) + (packet.duration or 0)
 
 
 def _refuse_broken(container: InputContainer, tracks: Tracks, ends: dict[int, Fraction]) -> None:

@@ -41,7 +41,7 @@ class UnbrokenSound:
         begin_s = self._next_s if frame.pts is None else seconds(frame.pts, frame.time_base) - self._start_s
         jump_s = begin_s - self._next_s
         if jump_s > _JUMP_S:
-            yield np.zeros((self._channels, round(jump_s * self._rate_hz)), np.float32)
+            yield from self._silence(round(jump_s * self._rate_hz))
         elif jump_s < -_JUMP_S:
             self._surplus += round(-jump_s * self._rate_hz)
         else:
@@ -53,6 +53,12 @@ class UnbrokenSound:
     def flush(self) -> Iterator[NDArray[np.float32]]:
         """What the resampler still holds."""
         yield from self._resampled(None)
+
+    def _silence(self, samples: int) -> Iterator[NDArray[np.float32]]:
+        # A gap may last for hours, too long for one block.
+        longest = 60 * self._rate_hz
+        for begin in range(0, samples, longest):
+            yield np.zeros((self._channels, min(longest, samples - begin)), np.float32)
 
     def _resampled(self, frame: AudioFrame | None) -> Iterator[NDArray[np.float32]]:
         for piece in self._resampler.resample(frame):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ai_therapist.errors import ItemError, Postponed, RequestError, StoreError, TransientError
+from ai_therapist.pipeline.memory import limited_memory
 from ai_therapist.pipeline.stage import Progress, Task, ignore_progress, run_task
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import Store
@@ -77,6 +78,8 @@ def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) 
         return Failed(str(error), permanent=True, postponed=True)
     except (RequestError, StoreError):
         raise
+    except MemoryError:
+        return Failed(f"{task.stage.name} needs more memory than it may take", permanent=True)
     except Exception as error:
         if os.environ.get("AI_THERAPIST_DEBUG"):
             raise
@@ -86,7 +89,8 @@ def run_guarded(store: Store, task: Task, progress: Progress = ignore_progress) 
 def run_for_driver(store: Store, task: Task) -> Outcome | RequestError | StoreError:
     """Run a task elsewhere than in the driver's process; an error that stops the whole run comes as a value."""
     try:
-        return run_guarded(store, task)
+        with limited_memory(task.stage.memory_mb):
+            return run_guarded(store, task)
     except (RequestError, StoreError) as error:
         return error
 

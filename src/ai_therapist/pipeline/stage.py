@@ -41,6 +41,8 @@ class Stage:
     """Distributions whose installed version is part of the key."""
     timeout_s: float = 900
     attempts: int = 3
+    memory_mb: int = 0
+    """What it may take of a worker's memory beyond what the worker holds already; 0 for no limit."""
 
     def inputs(self, artefacts: Mapping[str, str]) -> dict[str, str]:
         """Those of an item's artefacts that the stage reads. Raises MissingInput where a plain name is missing."""
