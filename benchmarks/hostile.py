@@ -27,13 +27,25 @@ from ai_therapist.store.codec import decode
 ROOT = Path(__file__).parents[1]
 GOAL = 1000
 GROUPS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
-    "media": (("tests/media/test_guarded.py", "tests/media/test_probe.py"), {}),
-    "recordings and their names": (("tests/extraction/sources",), {}),
+    "recordings and their names": (
+        ("tests/media/test_hostile.py", "tests/media/test_guarded.py", "tests/media/test_probe.py"),
+        {"test_every_file_meets_its_declared_outcome": 160},
+    ),
+    "sources, addresses and what they answer": (("tests/extraction/sources",), {}),
     "rights records": (
         ("tests/privacy/test_consent.py",),
         {"test_no_mutated_manifest_gives_a_record_without_rights": 500},
     ),
     "replies of a model": (("tests/annotation/test_parse.py",), {}),
+    "orders in what was said": (
+        ("tests/annotation/test_injection.py",),
+        {
+            "test_our_own_injections_spoil_at_worst_the_calls_that_show_them": 300,
+            "test_bipias_injections_spoil_at_worst_the_calls_that_show_them": 300,
+        },
+    ),
+    "transcripts of other programs": (("tests/formats",), {}),
+    "weights of models": (("tests/test_model_files.py",), {}),
     "text to redact": (
         ("tests/privacy/redaction",),
         {

@@ -97,8 +97,8 @@ def clips_of(fed: Fed, record: ItemRecord) -> tuple[Clip, ...]:
     return decode_all(Clip, fed.workspace.store.read(record.artefacts["clips"]), "clips")
 
 
-def test_there_are_at_least_a_hundred_and_fifty(fed: Fed) -> None:
-    assert len(fed.cases) >= 150
+def test_there_are_at_least_a_hundred_and_sixty(fed: Fed) -> None:
+    assert len(fed.cases) >= 160
 
 
 def test_every_file_meets_its_declared_outcome(fed: Fed) -> None:

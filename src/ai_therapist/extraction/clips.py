@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from av.container import InputContainer
 
 from ai_therapist.errors import UnreadableMedia
 from ai_therapist.extraction.config import ClipsConfig
 from ai_therapist.extraction.turns import clip_frames, span_of
 from ai_therapist.media.cut import cut, verify
+from ai_therapist.media.guarded import open_media
 from ai_therapist.media.probe import probe
 from ai_therapist.records import Clip, Fault, Transcript, Utterance
 from ai_therapist.store.blobs import hash_file
@@ -28,6 +32,11 @@ def cut_clips(video: Path | None, turns: Transcript, config: ClipsConfig, folder
 
     A clip that does not verify is deleted and keeps only its faults: it might show what it must not.
     """
+    with contextlib.nullcontext() if video is None else open_media(video) as reader:
+        yield from _clips(reader, turns, config, folder)
+
+
+def _clips(video: InputContainer | None, turns: Transcript, config: ClipsConfig, folder: Path) -> Iterator[CutClip]:
     for turn, frames in zip(turns.utterances, clip_frames(turns.utterances), strict=True):
         if video is None:
             yield _without_media(turn, frames, Fault.NO_VIDEO)
@@ -37,7 +46,7 @@ def cut_clips(video: Path | None, turns: Transcript, config: ClipsConfig, folder
             yield _cut(video, turn, frames, folder)
 
 
-def _cut(video: Path, turn: Utterance, frames: range, folder: Path) -> CutClip:
+def _cut(video: InputContainer, turn: Utterance, frames: range, folder: Path) -> CutClip:
     bare = Clip.of(turn.session, (turn.id,), span_of(frames), None, frozenset({Fault.FRAMES_MISSING}))
     path = folder / f"{bare.id}.mp4"
     try:

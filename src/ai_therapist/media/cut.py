@@ -8,12 +8,13 @@ from typing import cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from ai_therapist.errors import UnreadableMedia
-from ai_therapist.media.guarded import open_media, seconds, tracks_of
+from ai_therapist.media.guarded import open_media, reading, seconds, tracks_of
 from ai_therapist.media.standardise import BITEXACT, FPS
 from ai_therapist.records import Fault
 
@@ -21,16 +22,17 @@ _TICK_S = Fraction(1, 10_000)
 """Timestamps of a container are whole ticks; times closer than this are the same."""
 
 
-def cut(source: Path, target: Path, frames: range) -> None:
+def cut(source: Path | InputContainer, target: Path, frames: range) -> None:
     """Copy the packets of these frames of a standardised file, and the sound that lies wholly inside them.
 
     The first frame should be a keyframe of `source`; whether it is shows `verify`. Equal input gives equal bytes.
+    Whoever cuts many clips opens the file once and passes the container.
     Raises UnreadableMedia for a file that shows nothing at these frames, and ValueError for an empty range.
     """
     if not frames:
         raise ValueError("a clip needs at least one frame")
     begin_s, end_s = Fraction(frames.start, FPS), Fraction(frames.stop, FPS)
-    with open_media(source) as reader, av.open(str(target), "w", format="mp4", options=BITEXACT) as writer:
+    with reading(source) as reader, av.open(str(target), "w", format="mp4", options=BITEXACT) as writer:
         tracks = tracks_of(reader)
         if tracks.video is None or tracks.video.time_base is None:
             raise UnreadableMedia("the standardised recording has no picture")
@@ -59,7 +61,7 @@ def cut(source: Path, target: Path, frames: range) -> None:
         raise UnreadableMedia("the recording ends before the clip begins")
 
 
-def verify(source: Path, clip: Path, frames: range) -> frozenset[Fault]:
+def verify(source: Path | InputContainer, clip: Path, frames: range) -> frozenset[Fault]:
     """What is wrong with a clip of these frames of `source`; empty where it is exact.
 
     Exact means: as many packets, seen past any edit list, and as many decoded frames as `frames`; a keyframe first;
@@ -111,9 +113,9 @@ def _decode(path: Path) -> tuple[int, NDArray[np.uint8] | None]:
     return count, first
 
 
-def _picture_at(path: Path, number: int) -> NDArray[np.uint8] | None:
+def _picture_at(source: Path | InputContainer, number: int) -> NDArray[np.uint8] | None:
     """The frame of a standardised file with this number, or None past its end."""
-    with open_media(path) as container:
+    with reading(source) as container:
         video = container.streams.video[0]
         if video.time_base is None:
             return None

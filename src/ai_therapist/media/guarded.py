@@ -63,11 +63,28 @@ def open_media(path: Path, *, edit_lists: bool = True) -> Iterator[InputContaine
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
     if not edit_lists:
         options["ignore_editlist"] = "1"
-    try:
-        # "file:" and an absolute path keep a name such as "http:x.mp4" or "-i.mp4" a mere name.
-        with av.open(f"file:{path.absolute()}", "r", options=options) as container:
-            _refuse_excess(container)
+    # "file:" and an absolute path keep a name such as "http:x.mp4" or "-i.mp4" a mere name.
+    with _refusals(), av.open(f"file:{path.absolute()}", "r", options=options) as container:
+        _refuse_excess(container)
+        yield container
+
+
+@contextlib.contextmanager
+def reading(source: Path | InputContainer) -> Iterator[InputContainer]:
+    """Like `open_media` for a path; a container that is open already is taken as it is and stays open."""
+    if isinstance(source, Path):
+        with open_media(source) as container:
             yield container
+    else:
+        with _refusals():
+            yield source
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """FFmpeg's errors in our words."""
+    try:
+        yield
     except UnicodeEncodeError:
         raise UnreadableMedia("the file name is not valid UTF-8: rename the file") from None
     except av.FFmpegError as error:
