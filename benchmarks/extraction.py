@@ -38,6 +38,7 @@ from ai_therapist.extraction.config import ClipsConfig
 from ai_therapist.extraction.turns import clip_frames
 from ai_therapist.media import standardise as ours
 from ai_therapist.media.frames import load_sound
+from ai_therapist.media.guarded import seconds as seconds_of
 from ai_therapist.media.probe import probe
 from ai_therapist.media.sound import extract_speech
 from ai_therapist.records import TimeSpan, Transcript, Utterance
@@ -129,7 +130,8 @@ def read_mark(frame: VideoFrame) -> tuple[int, bool]:
 def make_turns(seconds: int) -> Transcript:
     """Turns of 3.2 to 6.4 s with short pauses, which cover about nine tenths of the recording."""
     rng = np.random.default_rng(11)
-    session, spoken, now_ms = make_session(), [], 130
+    session, now_ms = make_session(), 130
+    spoken: list[Utterance] = []
     while now_ms + 6500 < seconds * 1000:
         end_ms = now_ms + int(rng.integers(3200, 6400))
         span = TimeSpan(start_ms=now_ms, end_ms=end_ms)
@@ -173,7 +175,7 @@ def recode(
                     writer.mux(packet)
                 continue
             for frame in packet.decode():
-                if not begin <= float(frame.time or 0) < end:
+                if not isinstance(frame, VideoFrame | AudioFrame) or not begin <= float(frame.time or 0) < end:
                     continue
                 if isinstance(frame, VideoFrame):
                     entry.push(frame)
@@ -199,9 +201,10 @@ def _pulled(leave: av.filter.context.FilterContext) -> Iterator[VideoFrame]:
             frame = leave.pull()
         except (av.BlockingIOError, av.EOFError):
             return
-        # The encoder chooses the kind of frame.
-        frame.pict_type = av.video.frame.PictureType.NONE
-        yield frame
+        if isinstance(frame, VideoFrame):
+            # The encoder chooses the kind of frame.
+            frame.pict_type = av.video.frame.PictureType.NONE
+            yield frame
 
 
 def take_sound_out(source: Path, target: Path) -> None:
@@ -274,7 +277,9 @@ def measure_clips(source: Path, turns: Transcript, folder: Path) -> Exactness:
     """Cut a recording and look at every frame of every clip."""
     our_way(source, turns, folder)
     with av.open(str(source)) as container:
-        shown = [(frame.pts * frame.time_base, read_mark(frame)[0]) for frame in container.decode(video=0)]
+        shown = [
+            (seconds_of(frame.pts or 0, frame.time_base), read_mark(frame)[0]) for frame in container.decode(video=0)
+        ]
     found = Exactness()
     spans = clip_frames(turns.utterances)
     for one, frames in zip(cut_clips(folder / "video.mp4", turns, ClipsConfig(), folder), spans, strict=True):

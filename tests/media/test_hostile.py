@@ -174,9 +174,9 @@ class Changing:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def recordings(self, workspace: Workspace) -> list[Recording | Refusal]:
+    def recordings(self, workspace: Workspace) -> tuple[Recording | Refusal, ...]:
         """What the folder held a moment ago."""
-        found = list(LocalFolder(self.folder).recordings(workspace))
+        found = LocalFolder(self.folder).recordings(workspace)
         make_recording(self.folder / "a.mp4", RecordingSpec(duration_ms=900, size_px=(64, 48)))
         return found
 
