@@ -87,12 +87,12 @@ def test_a_panel_labels_every_turn_and_adding_a_member_asks_the_others_nothing(t
     specs[1] = script(tmp_path / "fear.json", "joy")
     run = run_inline(workspace, annotator=specs[0], panel=specs[1:2], tasks=["emotion"])
     assert [annotation.label for annotation in read(workspace, run)] == ["joy", "joy", "joy"] * 2
-    before = {path.name for path in workspace.store.record_paths("act")}
+    before = workspace.store.names("act")
     run = run_inline(workspace, annotator=specs[0], panel=specs[1:], tasks=["emotion"])
     found = read(workspace, run)
     assert [annotation.label for annotation in found] == ["joy", "joy", "anger", "joy"] * 2
     assert found[3].provenance.annotator.startswith("panel of 3 (majority): scripted@")
-    assert len({path.name for path in workspace.store.record_paths("act")} - before) == 2
+    assert len(workspace.store.names("act") - before) == 2
     assert run.items[0].counts["questions"] == 6
 
 

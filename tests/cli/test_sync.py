@@ -33,6 +33,18 @@ def test_a_workspace_goes_there_and_back(
     assert "note.txt was changed here and in the copy" in shown.out
 
 
+def test_a_workspace_whose_store_is_there_needs_no_copy(bucket: BucketFolder, run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "one.mp4").write_bytes(b"no recording, and nobody allowed it")
+    shown = run_cli("extract", "in", "-w", "study", "--set", f"pipeline.store={bucket.url}")
+    assert shown.code in (0, 3), shown.err
+    shown = run_cli("verify", "-w", "study")
+    assert shown.code == 0, shown.err
+    shown = run_cli("sync", "push", f"{bucket.url}-copy", "-w", "study")
+    assert shown.code == 2
+    assert f"lies at {bucket.url} already" in shown.err
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
@@ -41,6 +53,7 @@ def test_a_workspace_goes_there_and_back(
         (("sync", "push", "gs://data/x", "-w", "none"), "is no workspace"),
         (("sync", "pull", "gs://data/x", "--mirror"), "--mirror goes with push"),
         (("extract", "nowhere"), "is no folder"),
+        (("extract", ".", "--set", "pipeline.store=http://x/y"), "is no bucket folder"),
         (("extract", "nowhere", "--executor", "inline"), "is no folder"),
         (("extract", "nowhere", "--executor", "cloud"), "'cloud' is not one of"),
         (("extract", "gs://B/.."), "is no bucket folder"),

@@ -127,6 +127,10 @@ def slow(job: Job) -> None:
     job.give("upper", job.read("text").upper())
 
 
+def environment(job: Job) -> None:
+    job.give("upper", os.environ["SAID_TO_WORKERS"].encode())
+
+
 _loads = 0
 
 

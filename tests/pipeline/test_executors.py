@@ -67,3 +67,16 @@ def test_workers_that_die_between_tasks_are_replaced(
     assert all("died" in outcome.reason for outcome in lost)
     local.submit(task(workspace, tmp_path, b"e"))
     assert isinstance(finish(local, 1)["e"], Ok)
+
+
+def test_workers_have_the_environment_of_their_start(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage("test.environment", 1, functions.environment, ("text",), ("upper",), Settings())
+    for said in ("one thing", "another"):
+        monkeypatch.setenv("SAID_TO_WORKERS", said)
+        inputs = {"text": workspace.store.put_bytes(said.encode())}
+        executor = LocalExecutor(workspace.store, 1)
+        executor.submit(Task(stage, said, inputs, stage.key(inputs)))
+        outcome = finish(executor, 1)[said]
+        executor.close()
+        assert isinstance(outcome, Ok)
+        assert workspace.store.read(outcome.record.outputs["upper"]) == said.encode()

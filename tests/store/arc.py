@@ -42,8 +42,8 @@ class Planted:
 class Arc:
     """Builds the workspace session by session."""
 
-    def __init__(self, root: Path) -> None:
-        self.workspace = Workspace(root)
+    def __init__(self, root: Path, store_url: str = "") -> None:
+        self.workspace = Workspace(root, store_url)
         self.planted: list[Planted] = []
         self._items: list[ItemRecord] = []
 
@@ -176,9 +176,9 @@ def _item(name: str, artefacts: dict[str, str], *actions: ActionRecord) -> ItemR
     )
 
 
-def make_arc(root: Path, *names: str, turns: int = 40) -> Arc:
+def make_arc(root: Path, *names: str, turns: int = 40, store_url: str = "") -> Arc:
     """A finished workspace with these sessions."""
-    arc = Arc(root)
+    arc = Arc(root, store_url)
     for name in names:
         arc.add(name, turns)
     arc.finish()

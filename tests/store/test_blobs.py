@@ -45,6 +45,47 @@ def test_blobs_cannot_be_written_to(tmp_path: Path) -> None:
     assert store.path(store.put_bytes(b"x")).stat().st_mode & 0o222 == 0
 
 
+def test_what_a_record_names_is_synced_before_the_record_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, doings = Store(tmp_path / "store"), list[tuple[str, str]]()
+    names: dict[int, str] = {}
+    real_open, real_sync, real_link = os.open, os.fsync, os.link
+
+    def opened(path: str | Path, *args: int, **options: int) -> int:
+        handle = real_open(path, *args, **options)
+        names[handle] = str(path)
+        return handle
+
+    def synced(handle: int) -> None:
+        doings.append(("sync", names.get(handle, "a file")))
+        real_sync(handle)
+
+    def linked(source: Path, target: Path) -> None:
+        doings.append(("link", str(target)))
+        real_link(source, target)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    owed: set[Path] = set()
+    path = tmp_path / "file"
+    path.write_bytes(b"other")
+    blobs = [store.path(digest) for digest in (store.put_bytes(b"one", owed), store.put_file(path, owed))]
+    done = record("a", one=blobs[0].name, two=blobs[1].name)
+    store.commit(done, owed)
+    place = store.record_path("act", done.key)
+    at = doings.index(("link", str(place)))
+    for blob in blobs:
+        assert doings.index(("link", str(blob))) < doings.index(("sync", str(blob.parent))) < at
+    assert doings[at - len(blobs) - 1] == ("sync", "a file")
+    assert doings[at + 1 :] == [("sync", str(place.parent))]
+    # Another writer has linked it, but nobody knows whether that survives.
+    again: set[Path] = set()
+    store.put_bytes(b"one", again)
+    assert again == {blobs[0].parent}
+
+
 def test_missing_blob_and_file_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(MissingInput, match=make_digest("x")[:12]):

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
-from ai_therapist.store.blobs import append_durably, whole_lines
 from ai_therapist.store.codec import decode, encode
+from ai_therapist.store.durable import append_durably, whole_lines
 
 
 class Answer(Record):

@@ -48,7 +48,7 @@ def command(
 
     settings = load_settings(config, assignments)
     folder = samples or _shipped_samples()
-    place = Workspace(workspace)
+    place = Workspace(workspace, settings.pipeline.store)
     arc = Arc(place, settings)
     runs = [arc.extract(folder / "recordings"), arc.annotate(), arc.build_dataset(), arc.finetune()]
     gold = folder / "gold"

@@ -60,7 +60,7 @@ def command(
     chosen = (f"pipeline.executor={executor}",) if executor is not None else ()
     settings = load_settings(config, (*assignments, *chosen))
     place = _open(source, rights, refresh, settings)
-    run = Arc(Workspace(workspace), settings).extract(place)
+    run = Arc(Workspace(workspace, settings.pipeline.store), settings).extract(place)
     print_run(run)
     for line in role_reviews(run):
         say(line)

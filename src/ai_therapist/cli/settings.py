@@ -55,6 +55,9 @@ class PipelineConfig(StageConfig):
     network: Literal["auto", "closed", "open"] = "auto"
     """Whether other computers may be reached. auto: not where every part in use runs on this machine; a worker
     process then cannot either. closed: never. open: always."""
+    store: str = ""
+    """Where a new workspace keeps its blobs and records: gs://BUCKET/FOLDER or s3://BUCKET/FOLDER; without it in its
+    own folder. The workspace remembers it."""
 
 
 class Settings(StageConfig):

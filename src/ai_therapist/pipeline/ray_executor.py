@@ -66,7 +66,7 @@ class RayExecutor:
             self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         self.capacity = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         # Workers of a cluster start in folders of their own.
-        self._store = Store(store.root.resolve())
+        self._store = store.resolved()
         self._make = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Slot)
         self._queue: deque[Task] = deque()
         self._actors = [self._start() for _ in range(self.capacity)]

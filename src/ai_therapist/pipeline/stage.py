@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ai_therapist.errors import MissingInput
 from ai_therapist.store.actions import ActionRecord, JsonObject, TicketRecord, key_head, key_of
-from ai_therapist.store.blobs import Store
+from ai_therapist.store.blobs import Owed, Store
 from ai_therapist.store.codec import RecordT, decode, decode_all, encode, encode_all
 
 Progress = Callable[[int, int, str], None]
@@ -96,6 +96,8 @@ class Job:
     outputs: dict[str, str] = field(default_factory=dict)
     records: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    owed: Owed = field(default_factory=set)
+    """What the commit has to sync."""
 
     @property
     def work(self) -> Path:
@@ -144,8 +146,11 @@ class Job:
 
     def give(self, name: str, data: bytes | Path) -> str:
         """Keep an output; returns its sha256."""
-        self.outputs[name] = self._store.put_bytes(data) if isinstance(data, bytes) else self._store.put_file(data)
-        return self.outputs[name]
+        put = (
+            self._store.put_bytes(data, self.owed) if isinstance(data, bytes) else self._store.put_file(data, self.owed)
+        )
+        self.outputs[name] = put
+        return put
 
     def give_record(self, name: str, record: BaseModel) -> str:
         """Keep an output that is one record, findable by its id where it has one."""
@@ -161,7 +166,7 @@ class Job:
 
     def give_tree(self, name: str, folder: Path) -> str:
         """Keep an output that is a folder; returns the digest of its listing."""
-        self.outputs[name] = self._store.put_tree(folder)
+        self.outputs[name] = self._store.put_tree(folder, self.owed)
         return self.outputs[name]
 
     def ticket(self, submit: Callable[[], str]) -> str:
@@ -215,7 +220,7 @@ def run_task(store: Store, task: Task, progress: Progress = ignore_progress) -> 
         records=job.records,
         counts=job.counts,
     )
-    winner = store.commit(record)
+    winner = store.commit(record, job.owed)
     store.drop_work(task.key)
     return winner
 

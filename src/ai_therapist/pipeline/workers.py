@@ -90,10 +90,13 @@ class LocalExecutor:
         self._workers = []
 
     def _start(self) -> _Worker:
-        # Spawned workers inherit no threads, locks or pipes of the caller.
-        context = multiprocessing.get_context("spawn")
+        # Forked from a server that has loaded what every worker needs and nothing else: workers start at once, and
+        # inherit no threads, locks or pipes of the caller.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(self._store, theirs), daemon=True)
+        # The server has the environment of the moment at which it was started.
+        process = context.Process(target=_serve, args=(self._store, theirs, dict(os.environ)), daemon=True)
         process.start()
         # The end of the worker must be open in the worker alone, or its death would not be heard.
         theirs.close()
@@ -151,12 +154,14 @@ class LocalExecutor:
         self._workers[place] = self._start()
 
 
-def _serve(store: Store, pipe: Connection) -> None:
+def _serve(store: Store, pipe: Connection, environment: dict[str, str]) -> None:
     """What a worker process does until its driver is gone."""
     # A group of its own: a task that is killed for its time takes what it started with it, and Ctrl-C is the driver's.
     os.setsid()
     local_only.watch()
     threading.Thread(target=_end_with_driver, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
     # One task per core: libraries that start a thread per core would make the workers fight.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"

@@ -21,8 +21,9 @@ from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.records import Annotation, RaterId
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import RecordId
-from ai_therapist.store.blobs import Store, sync_folder, told_as_store_error
+from ai_therapist.store.blobs import Store
 from ai_therapist.store.codec import RecordT, decode, encode
+from ai_therapist.store.durable import sync_folder, told_as_store_error
 
 DECISIONS = "decisions"
 """Name of the folder in a workspace."""

@@ -18,8 +18,11 @@ from pydantic import Field
 from ai_therapist.errors import StoreError
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
-from ai_therapist.store.blobs import sync_folder, write_atomically
+from ai_therapist.store.blobs import write_atomically
+from ai_therapist.store.bucket_store import erase_objects
 from ai_therapist.store.codec import decode, encode
+from ai_therapist.store.durable import sync_folder
+from ai_therapist.store.objects import BucketFolder
 
 JOURNAL = "erasure.json"
 TOMBSTONES = "forgotten.json"
@@ -56,6 +59,12 @@ class Erasure(Record):
     """Actions that leave the index."""
     recordings: tuple[Digest, ...]
     """Source files that leave the index."""
+    bucket: str = ""
+    """Address of the store, where it lies on an object store."""
+    objects: tuple[str, ...] = ()
+    """What goes there."""
+    refused: tuple[Digest, ...] = ()
+    """What must not come back there."""
 
 
 def load_tombstones(root: Path) -> Tombstones | None:
@@ -72,12 +81,15 @@ def begin(root: Path, erasure: Erasure) -> None:
 def finish(root: Path) -> bool:
     """Carry out the erasure that the journal holds; returns whether there was one. May be run any number of times.
 
-    Raises StoreError where another program has the index open; the journal stays then.
+    Raises StoreError where another program has the index open and TransientError where an object store does not answer;
+    the journal stays then.
     """
     journal = root / JOURNAL
     if not journal.exists():
         return False
     erasure = decode(Erasure, journal.read_bytes(), JOURNAL)
+    if erasure.bucket:
+        erase_objects(BucketFolder.at(erasure.bucket), erasure.refused, erasure.objects)
     for name, content in erasure.rewrite.items():
         write_atomically(root / name, content.encode())
     folders = {_remove(root / name) for name in erasure.delete}

@@ -13,6 +13,7 @@ from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.records import SourceRecord
 from ai_therapist.store.actions import ActionRecord, TicketRecord
 from ai_therapist.store.blobs import Store, hash_file
+from ai_therapist.store.bucket_store import BucketStore
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.decisions import DECISIONS
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Erasure, Tombstones, begin, finish, load_tombstones
@@ -22,6 +23,7 @@ from ai_therapist.store.workspace import ItemRecord, RunRecord, Workspace
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 _RECORD_ID = re.compile(rb"(?:ses|utt|clp|ann|exm)_[0-9a-f]{12}")
 _TREE_START = re.compile(rb'^\{"[^"]+":"[0-9a-f]{64}"')
+_TREE_START_BYTES = 4096
 _LARGEST_LIST_BYTES = 1 << 24
 """Longest blob that is searched for digests of others; lists and trees are far shorter, media far longer."""
 
@@ -75,25 +77,31 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
     recordings = trail.recordings
     names = {item.name for item in mentioned}
     kept_runs = {path: _without(run, session_id, trail.erased.keys()) for path, run in runs.items()}
-    gone = _unreferenced(workspace.store, trail, [run for run in kept_runs.values() if run is not None])
+    held = workspace.store.held()
+    gone = held.keys() - _referenced(workspace.store, trail, [run for run in kept_runs.values() if run is not None])
     rewrite = {path: encode(run).decode() for path, run in kept_runs.items() if run is not None and run != runs[path]}
     rewrite |= _splits(workspace, mentioned, kept_runs.values())
     uploads = load_uploads(workspace.root)
-    remote = uploads.holding(session_id)
-    if remote:
+    sent = uploads.holding(session_id)
+    if sent:
         rewrite[UPLOADS] = encode(uploads.without_session(session_id)).decode()
     # What fetched it must not fetch it again.
     fetches = {action.key for action in trail.erased.values() if not recordings.isdisjoint(action.outputs.values())}
     rewrite[TOMBSTONES] = encode(_tombstones(workspace.root, recordings | fetches)).decode()
     dropped = [path for path, run in kept_runs.items() if run is None]
-    paths = {*_store_paths(workspace.store, trail, session_id, gone), *dropped}
-    paths |= _other_files(workspace, trail, session_id, gone, names, dropped) - rewrite.keys()
+    stored = tuple(_store_paths(workspace.store, trail, session_id, gone))
+    paths = {*stored, *_unfinished(workspace.store), *dropped}
+    paths |= _other_files(workspace, trail, session_id, {digest: held[digest] for digest in gone}, names, dropped)
+    remote = workspace.store.remote if isinstance(workspace.store, BucketStore) else None
     erasure = Erasure(
         session=session_id,
         rewrite=rewrite,
-        delete=tuple(sorted(paths)),
+        delete=tuple(sorted(paths - rewrite.keys())),
         keys=tuple(sorted(trail.erased)),
         recordings=tuple(sorted(recordings)),
+        bucket=remote.url if remote is not None else "",
+        objects=stored if remote is not None else (),
+        refused=tuple(sorted(recordings | fetches)) if remote is not None else (),
     )
     return Forgetting(
         session=session_id,
@@ -101,11 +109,11 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         erasure=erasure,
         actions=len(trail.erased),
         blobs=len(gone),
-        bytes=sum(workspace.store.path(digest).stat().st_size for digest in gone),
+        bytes=sum(held[digest] for digest in gone),
         models=tuple(sorted({a.outputs[name] for a in trail.erased.values() for name in _LEARNED & set(a.outputs)})),
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
-        remote=remote,
+        remote=sent,
         jobs=tuple(ticket for ticket in workspace.store.tickets() if ticket.item == session_id),
     )
 
@@ -133,9 +141,9 @@ class _Trail:
     @classmethod
     def of(cls, store: Store, session: str, recordings: set[str]) -> _Trail:
         trail = cls(records={session.encode()}, recordings=set(recordings))
-        for path in store.record_paths("act"):
+        for path, data in store.raw_records("act"):
             try:
-                trail.kept.append(decode(ActionRecord, path.read_bytes(), path.name))
+                trail.kept.append(decode(ActionRecord, data, path.name))
             except InvalidRecord:
                 trail.damaged.append(path)
         own = [a for a in trail.kept if a.item == session or any(session in name for name in a.inputs)]
@@ -173,18 +181,17 @@ class _Trail:
 def _named_in(store: Store, digest: str, lists: dict[str, frozenset[bytes]]) -> frozenset[bytes]:
     """Digests and record ids that a list or record from outside names."""
     if digest not in lists:
-        data = _read_list(store.path(digest))
+        data = _read_list(store, digest)
         lists[digest] = frozenset(_DIGEST.findall(data) + _RECORD_ID.findall(data))
     return lists[digest]
 
 
-def _read_list(path: Path) -> bytes:
+def _read_list(store: Store, digest: str) -> bytes:
     """Content of a JSON list or object; nothing for media and for what is not there."""
-    if not path.exists() or path.stat().st_size > _LARGEST_LIST_BYTES:
+    if store.head(digest, 1) not in (b"[", b"{"):
         return b""
-    with path.open("rb") as file:
-        head = file.read(1)
-        return head + file.read() if head in (b"[", b"{") else b""
+    data = store.head(digest, _LARGEST_LIST_BYTES + 1)
+    return data if len(data) <= _LARGEST_LIST_BYTES else b""
 
 
 def _ledgers(root: Path) -> Iterator[tuple[str, RunRecord]]:
@@ -220,46 +227,39 @@ def _without(run: RunRecord, session: str, erased: Iterable[str]) -> RunRecord |
     return run.model_copy(update={"items": items, "read": len(items)})
 
 
-def _unreferenced(store: Store, trail: _Trail, runs: list[RunRecord]) -> set[str]:
-    """Blobs that nothing which stays refers to, those that a killed run left among them."""
+def _referenced(store: Store, trail: _Trail, runs: list[RunRecord]) -> set[str]:
+    """Blobs that something which stays refers to; what a killed run left is not among them."""
     kept = {digest for action in trail.kept for digest in (*action.inputs.values(), *action.outputs.values())}
     kept |= {digest for run in runs for item in run.items for digest in item.artefacts.values()}
     for digest in tuple(kept):
-        kept |= _files_of_tree(store.path(digest))
-    return {path.name for path in store.blob_paths()} - kept
+        if _TREE_START.match(store.head(digest, _TREE_START_BYTES)):
+            kept |= {match.decode() for match in _DIGEST.findall(_read_list(store, digest))}
+    return kept
 
 
-def _files_of_tree(path: Path) -> set[str]:
-    """Digests of the files of a tree; nothing for a blob that is none."""
-    if not path.exists() or path.stat().st_size > _LARGEST_LIST_BYTES:
-        return set()
-    with path.open("rb") as file:
-        head = file.read(4096)
-        if not _TREE_START.match(head):
-            return set()
-        return {match.decode() for match in _DIGEST.findall(head + file.read())}
-
-
-def _store_paths(store: Store, trail: _Trail, session: str, gone: set[str]) -> Iterator[str]:
-    """Blobs, action records, quarantine records and what unfinished actions kept, relative to the workspace."""
-    home = store.root.parent
-    places = [store.path(digest) for digest in gone]
-    places += [store.record_path("act", key) for key in trail.erased]
-    places += trail.damaged
-    places += [store.record_path("bad", record.key) for record in store.quarantines() if record.item == session]
+def _store_paths(store: Store, trail: _Trail, session: str, gone: Iterable[str]) -> Iterator[str]:
+    """Blobs, quarantine records, tickets and action records, relative to the workspace."""
+    yield from (f"store/cas/{digest[:2]}/{digest}" for digest in sorted(gone))
+    places = [store.record_path("bad", record.key) for record in store.quarantines() if record.item == session]
     places += [store.ticket_path(record.key) for record in store.tickets() if record.item == session]
-    # Nobody can tell from its name what an unfinished action has read.
-    places += [*(store.root / "work").iterdir(), *(store.root / "tmp").iterdir()]
-    return (path.relative_to(home).as_posix() for path in places)
+    places += trail.damaged
+    places += [store.record_path("act", key) for key in sorted(trail.erased)]
+    yield from (path.relative_to(store.root.parent).as_posix() for path in places)
+
+
+def _unfinished(store: Store) -> Iterator[str]:
+    """What unfinished actions kept: nobody can tell from its name what such an action has read."""
+    for kind in ("work", "tmp"):
+        yield from (path.relative_to(store.root.parent).as_posix() for path in (store.root / kind).iterdir())
 
 
 def _other_files(
-    workspace: Workspace, trail: _Trail, session: str, gone: set[str], names: set[str], dropped: list[str]
+    workspace: Workspace, trail: _Trail, session: str, gone: dict[str, int], names: set[str], dropped: list[str]
 ) -> set[str]:
     """Views, reports, the dataset folder and any other file beside the store that holds or names what goes."""
     root, store = workspace.root, workspace.store
-    stats = [store.path(digest).stat() for digest in gone]
-    inodes, sizes = {stat.st_ino for stat in stats}, {stat.st_size for stat in stats}
+    inodes = {path.stat().st_ino for path in store.blob_paths() if path.name in gone}
+    sizes = set(gone.values())
     digests = {digest.encode() for digest in gone}
     found = {f"view/{kind}/{name}" for kind in ("sessions", "annotations") for name in names}
     found.add(f"{DECISIONS}/{session}")

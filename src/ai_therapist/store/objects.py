@@ -29,8 +29,11 @@ class FileSystem(Protocol):
     def find(self, path: str, *, detail: bool) -> dict[str, dict[str, object]]:
         """Everything below a path."""
 
-    def cat_file(self, path: str) -> bytes:
-        """Content of an object."""
+    def info(self, path: str) -> dict[str, object]:
+        """What is known of an object; FileNotFoundError where there is none."""
+
+    def cat_file(self, path: str, *, start: int | None = None, end: int | None = None) -> bytes:
+        """Content of an object, or a part of it."""
 
     def get_file(self, rpath: str, lpath: str) -> None:
         """Download an object."""
@@ -105,6 +108,19 @@ class BucketFolder:
         """Content of an object. Raises MissingInput where there is none."""
         with self._told(f"read {name}"):
             return self._files.cat_file(self._path(name))
+
+    def head(self, name: str, count: int) -> bytes:
+        """The first `count` bytes of an object that is not empty. Raises MissingInput where there is none."""
+        with self._told(f"read {name}"):
+            return self._files.cat_file(self._path(name), start=0, end=count)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object of this name."""
+        try:
+            with self._told(f"look for {name}"):
+                return self._files.info(self._path(name)).get("type") == "file"
+        except MissingInput:
+            return False
 
     def download(self, name: str, target: Path) -> None:
         """Write an object to a file. Raises MissingInput where there is none."""

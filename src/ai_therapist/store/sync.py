@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.store.actions import ActionRecord
 from ai_therapist.store.blobs import hash_file, write_atomically
+from ai_therapist.store.bucket_store import OBJECT_NAME, BucketStore
 from ai_therapist.store.codec import canonical_json, decode, encode
 from ai_therapist.store.erasure import INDEX, JOURNAL, TOMBSTONES, Tombstones
 from ai_therapist.store.objects import BucketFolder
@@ -36,7 +36,6 @@ from ai_therapist.store.workspace import Workspace
 MEMORY = "sync.json"
 _KINDS = ("cas", "bad", "act")
 """In this order: a record is copied after the blobs that it names."""
-_NAME = re.compile(r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.(?:json|ticket))")
 _LEFT_OUT = ("store", "view", "dataset", "exports")
 
 
@@ -68,6 +67,7 @@ def push(workspace: Workspace, remote: BucketFolder, *, mirror: bool = False) ->
     Raises RequestError where the remote side remembers that a recording was forgotten which this workspace has, or
     holds one that was forgotten here and is not to be mirrored, and where another writer pushes at the same time.
     """
+    _refuse_remote_store(workspace)
     theirs, done = _newest(remote), Synced()
     names = _remote_names(remote)
     _refuse_forgotten_here(workspace, names, mirror=mirror)
@@ -96,6 +96,7 @@ def pull(workspace: Workspace, remote: BucketFolder) -> Synced:
     Raises RequestError where the remote side is no copy or holds a recording that was forgotten here, and StoreError
     where an object does not hold what its name says.
     """
+    _refuse_remote_store(workspace)
     theirs, done = _newest(remote), Synced()
     if theirs.number == 0:
         raise RequestError(f"{remote.url} is no copy of a workspace: make one with  ai-therapist sync push")
@@ -119,6 +120,14 @@ def pull(workspace: Workspace, remote: BucketFolder) -> Synced:
     _remember(workspace, {name: digest for name, digest in theirs.files.items() if now.get(name) == digest}, base)
     workspace.index.rebuild()
     return done
+
+
+def _refuse_remote_store(workspace: Workspace) -> None:
+    if isinstance(workspace.store, BucketStore):
+        raise RequestError(
+            f"the store of {workspace.root} lies at {workspace.store.remote.url} already: copy that folder with the "
+            "tools of the service, and the ledgers of this one as files"
+        )
 
 
 def _merged(mine: dict[str, str], theirs: dict[str, str], base: dict[str, str], done: Synced) -> dict[str, str]:
@@ -188,7 +197,7 @@ def _check_action(data: bytes, key: str, where: str) -> None:
 
 def _remote_names(remote: BucketFolder) -> dict[str, int]:
     """Name and size of every object of the store there; what has no name of ours is no part of the copy."""
-    return {listed.name: listed.size for listed in remote.list("store") if _NAME.fullmatch(listed.name)}
+    return {listed.name: listed.size for listed in remote.list("store") if OBJECT_NAME.fullmatch(listed.name)}
 
 
 def _newest(remote: BucketFolder) -> Manifest:

@@ -11,11 +11,14 @@ from ai_therapist.errors import MissingInput
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.store.actions import JsonObject
-from ai_therapist.store.blobs import Store, link_or_copy, told_as_store_error, write_atomically
+from ai_therapist.store.blobs import link_or_copy, write_atomically
+from ai_therapist.store.bucket_store import BucketStore
 from ai_therapist.store.codec import decode, encode
 from ai_therapist.store.decisions import Decisions
+from ai_therapist.store.durable import told_as_store_error
 from ai_therapist.store.erasure import INDEX, finish, load_tombstones
 from ai_therapist.store.index import Index
+from ai_therapist.store.places import open_store
 
 
 class Status(StrEnum):
@@ -74,6 +77,7 @@ class Workspace:
     """A folder with a store, its index, the ledgers of the runs and a readable view.
 
     store/         blobs and action records
+    store.json     where the store lies, if not here: then store/ holds copies of what was used
     index.db       SQLite index over the store, rebuilt where it is missing
     runs/NAME.json what the last run of each stage package did
     view/NAME/     links with readable names
@@ -88,10 +92,11 @@ class Workspace:
     An erasure that was stopped half-way is finished when the workspace is opened.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store_url: str = "") -> None:
+        """Open the workspace at `root`; a new one keeps its store at `store_url`, where that is given."""
         self.root = root
         finish(root)
-        self.store = Store(root / "store")
+        self.store = open_store(root, store_url)
         self.index = Index(root / INDEX, self.store)
 
     @property
@@ -105,6 +110,8 @@ class Workspace:
 
     def was_forgotten(self, sha256: str) -> bool:
         """Whether a recording of this content was forgotten here and must not come back."""
+        if isinstance(self.store, BucketStore) and self.store.was_forgotten(sha256):
+            return True
         stones = load_tombstones(self.root)
         return stones is not None and stones.mark(sha256) in stones.digests
 
