@@ -8,7 +8,9 @@ import pytest
 
 from ai_therapist.cli.local_mode import WITHOUT_PARTS, is_here, keep_local
 from ai_therapist.cli.settings import resolve
+from ai_therapist.errors import MissingInput
 from ai_therapist.pipeline import local_only
+from ai_therapist.store.workspace import Workspace
 from tests.cli.conftest import Cli
 
 
@@ -39,6 +41,7 @@ def test_the_defaults_keep_every_command_here(command: str) -> None:
         "inference.model=nonsense:x",
         "pipeline.executor=ray",
         "pipeline.network=open",
+        "pipeline.store=s3://bucket/study",
     ],
 )
 def test_a_part_elsewhere_lets_a_command_out(assignment: str) -> None:
@@ -89,3 +92,24 @@ def test_a_refused_connection_is_explained_and_the_guard_ends_with_the_command(
     assert "pipeline.network=open" in shown.err
     assert local_only.MARK not in os.environ
     assert "status" in WITHOUT_PARTS
+
+
+def test_a_workspace_whose_store_is_elsewhere_lets_its_commands_out(
+    tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[bool] = []
+
+    def look(root: Path) -> None:
+        marks.append(local_only.MARK in os.environ)
+        raise MissingInput("only looking")
+
+    monkeypatch.setattr(Workspace, "existing", look)
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "store.json").write_text('{"url":"s3://bucket/study"}')
+    (tmp_path / "here" / "store.json").unlink()
+    for command in ("verify", "status", "annotate"):
+        for name in ("here", "there"):
+            run_cli(command, "-w", name)
+    assert marks == [True, False] * 3
+    assert kept("annotate", "pipeline.network=closed", workspace=tmp_path / "there")

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from ai_therapist.pipeline import local_only
 
 if TYPE_CHECKING:
@@ -32,8 +34,18 @@ def keep_local(settings: Settings, command: str, arguments: Mapping[str, object]
 
 def keep_local_with(*specs: str | None) -> None:
     """The same for a command without settings that asks these models."""
+    command = click.get_current_context(silent=True)
+    if command is not None and has_store_elsewhere(command.params.get("workspace")):
+        return
     if all(is_here(spec) for spec in specs if spec is not None):
         local_only.begin()
+
+
+def has_store_elsewhere(workspace: object) -> bool:
+    """Whether a workspace keeps its blobs and records on an object store."""
+    from ai_therapist.store.places import PLACE
+
+    return isinstance(workspace, Path) and (workspace / PLACE).exists()
 
 
 def is_here(spec: str) -> bool:
@@ -50,6 +62,7 @@ def _elsewhere(settings: Settings, command: str, arguments: Mapping[str, object]
     """Of each part that is or may be used: whether it may reach other computers."""
     extraction, base = settings.extraction, settings.finetuning.base
     yield command in _MADE_TO_SEND
+    yield bool(settings.pipeline.store) or has_store_elsewhere(arguments.get("workspace"))
     yield settings.pipeline.executor == "ray"
     yield str(arguments.get("source", "")).startswith(("gs://", "s3://", "youtube:", "http:", "https:"))
     yield extraction.transcriber == "assemblyai"
