@@ -110,7 +110,12 @@ def test_settings_file_is_found_overridden_and_explained(run_cli: Cli, tmp_path:
 
 def test_settings_as_json_read_back(run_cli: Cli) -> None:
     shown = run_cli("config", "show", "--json")
-    assert json.loads(shown.out)["pipeline"] == {"executor": "local", "workers": 0, "network": "auto"}
+    assert json.loads(shown.out)["pipeline"] == {
+        "executor": "local",
+        "workers": 0,
+        "network": "auto",
+        "store": "",
+    }
 
 
 def test_broken_toml_and_dotenv_are_named(run_cli: Cli, tmp_path: Path) -> None:
