@@ -7,7 +7,14 @@ import torch
 
 from ai_therapist.finetuning.base import random_base
 from ai_therapist.finetuning.config import BaseConfig
-from ai_therapist.finetuning.features import ClipEncoder, load_features, save_features
+from ai_therapist.finetuning.features import (
+    ClipEncoder,
+    ClipFeatures,
+    KeptFeatures,
+    Places,
+    load_features,
+    save_features,
+)
 from ai_therapist.finetuning.tokenizer import SPECIAL_TOKENS, train_tokenizer
 from ai_therapist.models.clip_input import ClipInput, read_clip
 from ai_therapist.testing import RecordingSpec, make_digest, make_recording
@@ -33,8 +40,8 @@ def test_kept_features_give_the_logits_of_the_live_clip(model: Model, clip: Clip
     live = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt"
     )
-    save_features([("a" * 64, ClipEncoder(model).encode(clip))], tmp_path / "features")
-    kept = load_features(tmp_path / "features")["a" * 64]
+    save_features(ClipEncoder(model).encode(clip), tmp_path / "features")
+    kept = load_features(tmp_path / "features")
     assert kept.audio is not None
     with torch.no_grad():
         expected = model(**live).logits
@@ -49,19 +56,44 @@ def test_a_clip_stands_for_as_many_placeholders_as_it_has_embeddings(model: Mode
     assert {"<video>", "<audio>"} < set(SPECIAL_TOKENS)
 
 
-def test_features_survive_their_file(model: Model, clip: ClipInput, tmp_path: Path) -> None:
+def test_features_survive_their_files(model: Model, clip: ClipInput, tmp_path: Path) -> None:
     encoder = ClipEncoder(model)
     made = {make_digest("a"): encoder.encode(clip), make_digest("b"): encoder.encode(ClipInput(clip.frames, None))}
-    save_features(made.items(), tmp_path / "features")
-    read = load_features(tmp_path / "features")
-    assert read.keys() == made.keys()
+    for digest, one in made.items():
+        save_features(one, tmp_path / digest)
+    read = KeptFeatures({digest: tmp_path / digest for digest in made})
+    assert list(read) == list(made)
+    assert len(read) == 2
     assert all(torch.equal(read[digest].video, made[digest].video) for digest in made)
     assert read[make_digest("b")].audio is None
+    assert read.placeholders == {digest: one.placeholders for digest, one in made.items()}
 
 
-def test_no_clips_is_a_file_too(tmp_path: Path) -> None:
-    save_features([], tmp_path / "features")
-    assert load_features(tmp_path / "features") == {}
+def test_what_the_towers_give_becomes_the_same_behind_the_connectors(
+    model: Model, clip: ClipInput, tmp_path: Path
+) -> None:
+    """Kept before the connectors where these are trained; run through them it is what would have been kept behind."""
+    save_features(ClipEncoder(model, "towers").encode(clip), tmp_path / "features")
+    kept, behind = load_features(tmp_path / "features"), ClipEncoder(model).encode(clip)
+    assert kept.places == behind.places == Places(16, 8)
+    assert kept.audio is not None
+    assert behind.audio is not None
+    assert kept.video.shape[0] == 8
+    with torch.no_grad():
+        video = model.get_video_features(tower_features=kept.video[None]).pooler_output[0]
+        audio = model.get_audio_features(tower_features=[kept.audio]).pooler_output[0]
+    assert torch.allclose(video, behind.video, atol=1e-6)
+    assert torch.allclose(audio, behind.audio, atol=1e-6)
+
+
+def test_features_have_the_precision_of_the_model(clip: ClipInput, tmp_path: Path) -> None:
+    half = random_base(BaseConfig()).to(torch.bfloat16)
+    whole: ClipFeatures = ClipEncoder(random_base(BaseConfig())).encode(clip)
+    save_features(ClipEncoder(half).encode(clip), tmp_path / "features")
+    kept = load_features(tmp_path / "features")
+    assert kept.audio is not None
+    assert kept.video.dtype == kept.audio.dtype == torch.bfloat16
+    assert torch.allclose(kept.video.float(), whole.video, atol=0.1 * float(whole.video.abs().max()))
 
 
 def test_picture_and_sound_both_count(model: Model, clip: ClipInput, tmp_path: Path) -> None:

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from ai_therapist.dataset.config import DatasetConfig
+from ai_therapist.dataset.read import read_training_examples
 from ai_therapist.dataset.run import build_dataset
-from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
+from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.finetuning.config import FinetuningConfig
-from ai_therapist.finetuning.run import finetune, verify_model
+from ai_therapist.finetuning.run import finetune, stages, verify_model
+from ai_therapist.models.base import open_base
 from ai_therapist.models.local import open_tuned
 from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.pipeline.driver import Unobserved
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.stage import Progress, ignore_progress
+from ai_therapist.records import Split
 from ai_therapist.records.message import Message
 from ai_therapist.store.workspace import RunRecord, Status, Workspace
 from ai_therapist.testing import RecordingSpec, make_recording
@@ -28,21 +33,26 @@ from tests.finetuning.builders import QUICK
 class _Recorder(Unobserved):
     def __init__(self) -> None:
         self.stages: dict[str, bool] = {}
+        self.encoded = 0
+        """Clips that were encoded, not taken from the store."""
         self.failures: list[str] = []
 
     def finished(self, stage: str, item: str, *, reused: bool) -> None:
         self.stages[stage] = reused
+        self.encoded += stage == "finetuning.features" and not reused
 
     def failed(self, stage: str, item: str, reason: str, *, final: bool) -> None:
         self.failures.append(reason)
 
 
-def _prepare(workspace: Workspace) -> None:
-    """Four annotated sessions whose clips are two real recordings, and their dataset."""
+def _prepare(workspace: Workspace, extra: Path | None = None) -> None:
+    """Four annotated sessions whose clips are two real recordings, and their dataset; `extra` is the clip of more."""
     sessions = []
-    for seed in range(4):
+    for seed in range(4 if extra is None else 8):
         path = workspace.root / f"clip-{seed}.mp4"
-        digest = workspace.store.put_file(make_recording(path, RecordingSpec(tone_hz=None if seed % 2 else 440.0)))
+        if not path.exists() and seed < 4:
+            make_recording(path, RecordingSpec(tone_hz=None if seed % 2 else 440.0))
+        digest = workspace.store.put_file(extra if extra is not None and seed >= 4 else path)
         parts = make_parts(f"s{seed}", seed=seed)
         sessions.append(replace(parts, clips=make_clips(parts.transcript, digest)))
     save_annotated(workspace, sessions)
@@ -56,6 +66,12 @@ def _finetune(
     progress: Progress = ignore_progress,
 ) -> RunRecord:
     return finetune(workspace, config, InlineExecutor(workspace.store, progress), observer)
+
+
+def _clips(workspace: Workspace) -> set[str]:
+    """The clips that training is shown."""
+    examples = read_training_examples(workspace)
+    return {one.clip_sha256 for one in examples if one.clip_sha256 is not None and one.split is not Split.TEST}
 
 
 def _json(workspace: Workspace, name: str) -> Any:
@@ -72,7 +88,6 @@ def test_a_dataset_becomes_a_model_that_answers(workspace: Workspace, tmp_path: 
     assert training["loss_last"] < 0.6 * training["loss_first"]
     assert training["steps"] == len(curve)
     assert set(curve[0]) == {"step", "loss", "learning_rate", "gradient_norm", "tokens", "learned"}
-    assert "clips seen and heard" in notes
     assert any(
         note.startswith(f"loss {curve[0]['loss']:.3f}, ") and " tokens/s, " in note and note.endswith(" GiB")
         for note in notes
@@ -132,9 +147,65 @@ def test_a_failed_attempt_is_resumed_from_its_checkpoint(workspace: Workspace) -
     assert not list((workspace.store.root / "work").iterdir())
 
 
-def test_a_connector_that_cannot_be_trained_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(ConfigError, match=r"finetuning\.train_connector: .*cannot be trained yet"):
-        _finetune(workspace, QUICK.model_copy(update={"train_connector": True}))
+def test_a_new_clip_encodes_one_clip(workspace: Workspace, tmp_path: Path) -> None:
+    _prepare(workspace)
+    first, second, third = _Recorder(), _Recorder(), _Recorder()
+    quick = QUICK.model_copy(update={"epochs": 1})
+    _finetune(workspace, quick, first)
+    before = _clips(workspace)
+    assert first.encoded == len(before) > 0
+    _prepare(workspace, make_recording(tmp_path / "new.mp4", RecordingSpec(tone_hz=880.0)))
+    (item,) = _finetune(workspace, quick, second).items
+    after = _clips(workspace)
+    assert second.encoded == len(after - before) == 1
+    assert item.counts["clips"] == len(after)
+    other = quick.model_copy(update={"base": quick.base.model_copy(update={"seed": 4})})
+    _finetune(workspace, other, third)
+    assert third.encoded == len(after), "an encoder of other weights takes no feature of the old one"
+
+
+def test_features_of_another_kind_are_other_features() -> None:
+    """A stale key misses: of one clip and base, features differ in key by precision and by where they are taken."""
+    inputs = {"base": "a" * 64, "clip": "b" * 64}
+    changes: list[dict[str, object]] = [{}, {"precision": "bf16"}, {"train_connector": True}, {"learning_rate": 0.1}]
+    keys = [stages(QUICK.model_copy(update=change))[1].key(inputs) for change in changes]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    assert stages(QUICK)[1].key(inputs | {"clip": "c" * 64}) not in keys
+
+
+def test_a_clip_that_cannot_be_encoded_is_set_aside_and_its_words_are_learned(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no clip")
+    _prepare(workspace, broken)
+    run = _finetune(workspace, QUICK.model_copy(update={"epochs": 1}))
+    model, clip = run.items
+    assert (model.status, clip.status) == (Status.DONE, Status.QUARANTINED)
+    assert clip.reason is not None
+    account = _json(workspace, "training")
+    assert 0 < account["with_clip"] < account["examples"]
+
+
+def test_connectors_are_trained_on_what_the_towers_gave_and_saved_with_the_adapter(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    _prepare(workspace)
+    (item,) = _finetune(workspace, QUICK.model_copy(update={"train_connector": True, "epochs": 2})).items
+    workspace.store.checkout(item.artefacts["model"], tmp_path / "model")
+    learned = load_file(tmp_path / "model" / "adapter" / "adapter_model.safetensors")
+    before = open_base(tmp_path / "model" / "base", towers=False).model.state_dict()
+    merged = open_base(tmp_path / "model" / "merged", towers=False).model.state_dict()
+    for part in ("connector", "audio_projector"):
+        moved = {name.partition(f".{part}.")[2]: name for name in learned if f".{part}." in name}
+        assert moved
+        drift = {
+            name: float((learned[kept] - before[f"model.{part}.{name}"]).abs().max()) for name, kept in moved.items()
+        }
+        assert max(drift.values()) > 1e-4, part
+        assert all(torch.equal(learned[kept], merged[f"model.{part}.{name}"]) for name, kept in moved.items())
+    assert all(check.holds for check in verify_model(workspace))
 
 
 def test_what_is_missing_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,25 @@
-"""Tunes a model on the training split of a workspace's dataset."""
+"""Tunes a model on the training split of a workspace's dataset: base, features of every clip, training."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from ai_therapist.dataset.read import dataset_item, read_training_examples
-from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
+from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.finetuning.config import BaseConfig, FinetuningConfig
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
 from ai_therapist.records import Example, Split
 from ai_therapist.store.codec import canonical_json
-from ai_therapist.store.workspace import RunRecord, Workspace
+from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
 if TYPE_CHECKING:
+    from ai_therapist.finetuning.features import ClipEncoder
     from ai_therapist.finetuning.train import Prepared
     from ai_therapist.finetuning.verify import Check
     from ai_therapist.models.chat_text import ChatText
@@ -26,33 +27,32 @@ if TYPE_CHECKING:
 RUN = "finetuning"
 ITEM = "model"
 
+_FEATURES = "features/"
+"""Before the sha256 of a clip: name of its features among the artefacts."""
 _DAY_S = 24 * 3600
 
 
 class FeaturesConfig(StageConfig):
-    """Features follow from the base and the clips alone; there is nothing to set."""
+    """What is kept of a clip, besides what base and clip decide."""
+
+    taken: Literal["connector", "towers"]
+    """Behind which part: the last one that is frozen."""
+    precision: Literal["fp32", "bf16"]
+    """Numbers that the towers compute with and that are kept."""
 
 
 def stages(config: FinetuningConfig) -> tuple[Stage, ...]:
-    """Base, features, training. Each is kept: another learning rate encodes no clip again."""
+    """Base, features of one clip, training. Each is kept: another learning rate encodes no clip again."""
     libraries = ("torch", "transformers")
+    kept = FeaturesConfig(taken="towers" if config.train_connector else "connector", precision=config.precision)
     return (
         Stage("finetuning.base", 2, make_base, (), ("base",), config.base, libraries, timeout_s=_DAY_S),
-        Stage(
-            "finetuning.features",
-            2,
-            encode_clips,
-            ("base", "clip_digests"),
-            ("features",),
-            FeaturesConfig(),
-            (*libraries, "av"),
-            timeout_s=_DAY_S,
-        ),
+        Stage("finetuning.features", 3, encode_clip, ("base", "clip"), ("features",), kept, (*libraries, "av")),
         Stage(
             "finetuning.train",
-            3,
+            4,
             tune,
-            ("base", "features", "examples", "start/*"),
+            ("base", "features/*", "examples", "start/*"),
             ("model", "curve", "training", "metrics"),
             config,
             (*libraries, "peft", "tokenizers"),
@@ -71,30 +71,49 @@ def finetune(
     """Tune the base on the examples of split train; a run that was stopped goes on from its last checkpoint.
 
     `start` is a tuned model to go on from, a folder or a Hub id: its adapter is trained further, on the dataset of
-    today. Raises ConfigError for what cannot be trained, MissingInput where there is no dataset, no example to train on
+    today. A clip that cannot be encoded is set aside with its reason, and its examples are read without it.
+    Raises ConfigError for what cannot be trained, MissingInput where there is no dataset, no example to train on
     or no such model, NotPermitted where a session's permission to train has ended, MissingExtra where a library is
     missing.
     """
-    if config.train_connector:
-        raise ConfigError(
-            "finetuning.train_connector: clips are kept as the frozen connector gives them, so it cannot be trained yet"
-        )
     examples = training_examples(workspace)
     shown = [example for example in examples if example.split is not Split.TEST] if config.base.sees_clips else []
     digests = sorted({example.clip_sha256 for example in shown if example.clip_sha256 is not None})
-    artefacts = {
-        "examples": dataset_item(workspace).artefacts["examples"],
-        "clip_digests": workspace.store.put_bytes(canonical_json(digests)),
-    }
+    artefacts = {"examples": dataset_item(workspace).artefacts["examples"]}
     if start is not None:
         artefacts["start/model"] = _kept_start(workspace, start)
-    items = drive(workspace, stages(config), [Item(ITEM, ITEM, artefacts)], executor, observer)
+    base, features, train = stages(config)
+    (model,) = drive(workspace, [base], [Item(ITEM, ITEM, artefacts)], executor, observer)
+    clips: Sequence[ItemRecord] = ()
+    if model.status is Status.DONE:
+        inputs = [
+            Item(digest, f"clip {digest[:12]}", {"base": model.artefacts["base"], "clip": digest}) for digest in digests
+        ]
+        clips = _encoded(workspace, features, inputs, executor, observer)
+        kept = {f"{_FEATURES}{clip.item}": clip.artefacts["features"] for clip in clips if clip.status is Status.DONE}
+        before = model
+        (model,) = drive(workspace, [train], [Item(ITEM, ITEM, before.artefacts | kept)], executor, observer)
+        behind = {key for record in (before, model, *clips) for key in record.actions}
+        counts = model.counts | {"clips": len(kept)}
+        model = model.model_copy(update={"actions": tuple(sorted(behind)), "counts": counts})
+    items = (model, *(clip for clip in clips if clip.status is not Status.DONE))
     run = RunRecord(run=RUN, config=config.model_dump(mode="json"), read=len(items), items=items)
     workspace.save_run(run)
-    if run.done:
-        made = run.done[0].artefacts
-        workspace.show("finetuning", {f"{name}.{kind}": made[name] for name, kind in _SHOWN.items()})
+    if model.status is Status.DONE:
+        workspace.show("finetuning", {f"{name}.{kind}": model.artefacts[name] for name, kind in _SHOWN.items()})
     return run
+
+
+def _encoded(
+    workspace: Workspace, stage: Stage, clips: Sequence[Item], executor: Executor, observer: Observer | None
+) -> Sequence[ItemRecord]:
+    """What became of every clip; the model with its towers is gone when this returns."""
+    if not clips:
+        return ()
+    try:
+        return drive(workspace, [stage], clips, executor, observer)
+    finally:
+        _OPEN.clear()
 
 
 _SHOWN = {"metrics": "jsonl", "training": "json"}
@@ -141,32 +160,42 @@ def make_base(job: Job) -> None:
     job.give_tree("base", folder)
 
 
-def encode_clips(job: Job) -> None:
-    """Stage: the features of every clip, each encoded once; none for a base that sees no clips."""
-    from ai_therapist.finetuning.features import ClipEncoder, ClipFeatures, save_features
+_OPEN: dict[tuple[str, str, str], ClipEncoder] = {}
+"""The encoder that this process last used, so that a model is not opened once per clip."""
+
+
+def encode_clip(job: Job) -> None:
+    """Stage: the features of one clip."""
+    from ai_therapist.finetuning.features import save_features
     from ai_therapist.finetuning.reproducible import one_thread
-    from ai_therapist.models.base import open_base
     from ai_therapist.models.clip_input import read_clip
 
-    job.checkout("base", job.scratch / "base")
-    digests: list[str] = json.loads(job.read("clip_digests"))
-    features: list[tuple[str, ClipFeatures]] = []
-    if digests:
-        model = open_base(job.scratch / "base").model
-        encoder = ClipEncoder(model)
-        with one_thread():
-            for done, digest in enumerate(digests, start=1):
-                features.append((digest, encoder.encode(read_clip(job.blob(digest), model.config.num_frames))))
-                job.progress(done, len(digests), "clips seen and heard")
-    save_features(features, job.scratch / "features")
+    encoder = _encoder(job, cast(FeaturesConfig, job.config))
+    with one_thread():
+        made = encoder.encode(read_clip(job.path("clip"), encoder.num_frames))
+    save_features(made, job.scratch / "features")
     job.give("features", job.scratch / "features")
-    job.count(clips=len(digests))
+
+
+def _encoder(job: Job, config: FeaturesConfig) -> ClipEncoder:
+    import torch
+
+    from ai_therapist.finetuning.features import ClipEncoder
+    from ai_therapist.models.base import open_base
+
+    name = (job.digest("base"), config.taken, config.precision)
+    if name not in _OPEN:
+        _OPEN.clear()
+        job.checkout("base", job.scratch / "base")
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        _OPEN[name] = ClipEncoder(open_base(job.scratch / "base", dtype=dtype).model, config.taken)
+    return _OPEN[name]
 
 
 def tune(job: Job) -> None:
     """Stage: the tuned model, its loss curve, the metrics of every step and the account of the training."""
     from ai_therapist.finetuning.curve import Watched
-    from ai_therapist.finetuning.features import load_features
+    from ai_therapist.finetuning.features import KeptFeatures
     from ai_therapist.finetuning.reproducible import one_thread
     from ai_therapist.finetuning.saved_model import save_tuned
     from ai_therapist.finetuning.train import tune_on
@@ -176,7 +205,8 @@ def tune(job: Job) -> None:
     base, folder = job.scratch / "base", job.scratch / "model"
     job.checkout("base", base)
     config = cast(FinetuningConfig, job.config)
-    examples = job.record_list(Example, "examples")
+    kept = {name.removeprefix(_FEATURES): job.path(name) for name in job.names(f"{_FEATURES}*")}
+    examples = [_without_clip(one, kept) for one in job.record_list(Example, "examples")]
     start: Path | None = None
     lineage: tuple[str, ...] = ()
     if job.names("start/*"):
@@ -186,7 +216,7 @@ def tune(job: Job) -> None:
         lineage = (*before.lineage, before.name)
     watched = Watched(job.progress)
     with one_thread():
-        tuned = tune_on(examples, load_features(job.path("features")), base, config, job.work, watched, start)
+        tuned = tune_on(examples, KeptFeatures(kept), base, config, job.work, watched, start)
         save_tuned(folder, base, tuned.model, tuned.processor, config, lineage)
         save_proof(tuned.loss, folder)
     job.give_tree("model", folder)
@@ -194,6 +224,13 @@ def tune(job: Job) -> None:
     job.give("metrics", "".join(point.model_dump_json() + "\n" for point in tuned.curve).encode())
     job.give("training", canonical_json(tuned.account | watched.speed()))
     job.count(steps=len(tuned.curve))
+
+
+def _without_clip(example: Example, kept: Container[str]) -> Example:
+    """The example as words alone where its clip could not be encoded."""
+    if example.clip_sha256 is None or example.clip_sha256 in kept:
+        return example
+    return example.model_copy(update={"clip": None, "clip_sha256": None})
 
 
 def verify_model(workspace: Workspace) -> list[Check]:

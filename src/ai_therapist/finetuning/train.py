@@ -21,7 +21,7 @@ from ai_therapist.finetuning.adapter import with_adapter
 from ai_therapist.finetuning.attention import plant
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.curve import Point, Watched
-from ai_therapist.finetuning.features import ClipFeatures
+from ai_therapist.finetuning.features import ClipFeatures, placeholders_of
 from ai_therapist.finetuning.loss import Attention, ForestLoss, LossOf
 from ai_therapist.finetuning.packing import pack, plan_passes
 from ai_therapist.finetuning.plan import pass_flops, peak_tflops_here, shape_of
@@ -77,8 +77,7 @@ def tune_on(
     finished. Raises ItemError where no example fits into the token limit or the loss is no number.
     """
     started_s = time.perf_counter()
-    marks = {digest: clip.placeholders for digest, clip in features.items()}
-    ready = prepare(examples, marks, base, config, start)
+    ready = prepare(examples, placeholders_of(features), base, config, start)
     trees = ready.seen.trees
     if not trees:
         raise ItemError(f"finetuning: no example fits into {config.max_tokens} tokens; raise finetuning.max_tokens")

@@ -151,7 +151,8 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         if input_features is not None:
             tower_features = self._encode_sounds(input_features, input_features_mask)
         features: Any = tower_features
-        weight: Any = self.audio_projector[-1].bias
+        # Its last bias: never in 4 bits, and that of the trained copy where an adapter wraps the projector.
+        *_, weight = (value for name, value in self.audio_projector.named_parameters() if name.endswith("bias"))
         projected: Any = [self._project_sound(one.to(weight.device, weight.dtype)) for one in features]
         return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=projected)
 
