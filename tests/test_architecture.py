@@ -14,6 +14,7 @@ SOURCE = Path(ai_therapist.__file__).parent
 STAGES_BASE = {"errors", "records", "privacy", "safety", "store", "pipeline", "media", "models"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "svg": set(),
     "records": {"errors"},
     "formats": {"errors", "records"},
     "privacy": {"errors", "records"},
@@ -26,8 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extraction": STAGES_BASE | {"formats"},
     "annotation": STAGES_BASE | {"formats"},
     "dataset": {"errors", "records", "privacy", "formats", "store", "pipeline", "media"},
-    "finetuning": STAGES_BASE | {"videollama2", "dataset"},
-    "evaluation": STAGES_BASE | {"videollama2", "dataset"},
+    "finetuning": STAGES_BASE | {"videollama2", "dataset", "svg"},
+    "evaluation": STAGES_BASE | {"videollama2", "dataset", "svg"},
     "inference": STAGES_BASE | {"videollama2", "dataset"},
     "serving": STAGES_BASE | {"dataset", "annotation", "evaluation", "inference"},
     "testing": {"records"},

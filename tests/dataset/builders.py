@@ -8,6 +8,7 @@ from ai_therapist.records import (
     Abstention,
     Annotation,
     Clip,
+    Cues,
     Label,
     Media,
     Modality,
@@ -66,6 +67,12 @@ def make_annotation(utterance: str, task: Task, label: str | None, annotator: st
     )
     outcome = Abstention(reason="test") if label is None else Label(value=label)
     return Annotation.of(utterance, task, outcome, provenance)
+
+
+def make_cues(utterance: str, text: str, annotator: str = "annotator-1") -> Annotation:
+    """What is seen and heard of a turn, written down."""
+    about = make_annotation(utterance, Task.CUES, None, annotator).provenance
+    return Annotation.of(utterance, Task.CUES, Cues(text=text), about)
 
 
 def make_annotations(session: Session, transcript: Transcript) -> tuple[Annotation, ...]:

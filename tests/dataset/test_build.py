@@ -1,6 +1,7 @@
 """Examples hold only what came before, one target once, and account for every turn."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,18 @@ from hypothesis import strategies as st
 from ai_therapist.dataset.build import Built, Drop, SessionParts, build_examples
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.errors import InvalidRecord
-from ai_therapist.records import Clip, Fault, Role, Split, Task
+from ai_therapist.records import Clip, Fault, Role, Split, Task, Use
 from ai_therapist.testing import make_session
-from tests.dataset.builders import make_annotation, make_annotations, make_clips, make_parts, make_talk, with_speakers
+from tests.dataset.builders import (
+    make_annotation,
+    make_annotations,
+    make_clips,
+    make_cues,
+    make_parts,
+    make_talk,
+    with_speakers,
+    with_uses,
+)
 
 ALL = DatasetConfig(min_reply_words=1)
 
@@ -115,6 +125,21 @@ def test_a_faulty_clip_leaves_a_text_only_example() -> None:
     built = build_examples(SessionParts(parts.session, parts.transcript, clips, parts.annotations), Split.TRAIN, ALL)
     assert all(example.clip is None and example.clip_sha256 is None for example in built.examples)
     assert built.notes["clip_too_short"] == len(built.examples) == 1
+
+
+def test_cues_are_those_of_the_current_client_turn_and_only_where_its_clip_may_be_shown() -> None:
+    parts = make_parts(turns=8)
+    written = tuple(make_cues(one.id, f"seen in {one.id}") for one in parts.transcript.utterances)
+    told = replace(parts, annotations=(*parts.annotations, *written))
+    built = build_examples(told, Split.TRAIN, ALL).examples
+    assert [example.cues for example in built] == [f"seen in {example.client.utterance}" for example in built]
+    assert all("seen in" not in repr(example) for example in built)
+    assert all(example.cues is None for example in build_examples(parts, Split.TRAIN, ALL).examples)
+    unseen = [replace(told, clips=()), with_uses(told, Use.TRAIN)]
+    for case in unseen:
+        examples = build_examples(case, Split.TRAIN, ALL).examples
+        assert examples
+        assert all(example.cues is None for example in examples)
 
 
 def test_an_abstention_is_no_label_and_three_of_them_no_example() -> None:

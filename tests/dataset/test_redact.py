@@ -1,9 +1,11 @@
 """What leaves the workspace names nobody; what is trained on here stays as it was said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ai_therapist.dataset.build import build_examples
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.read import read_examples
 from ai_therapist.dataset.redact import Redaction
@@ -11,10 +13,10 @@ from ai_therapist.dataset.run import build_dataset
 from ai_therapist.dataset.tables import read_table
 from ai_therapist.errors import ConfigError
 from ai_therapist.pipeline.executors import InlineExecutor
-from ai_therapist.records import Transcript
+from ai_therapist.records import Split, Transcript
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_session
-from tests.dataset.builders import make_parts, make_talk, save_annotated
+from tests.dataset.builders import make_cues, make_parts, make_talk, save_annotated
 from tests.store.arc import found_in
 
 NAME = "zovarina"
@@ -71,3 +73,20 @@ def test_turns_keep_everything_but_their_words(tmp_path: Path) -> None:
 def test_a_name_finder_that_cannot_be_had_is_named() -> None:
     with pytest.raises(ConfigError, match="presidio:MODEL or gliner:FOLDER"):
         Redaction([_talk()], "nonsense")
+
+
+def test_cues_are_redacted_and_stand_in_no_table(tmp_path: Path) -> None:
+    parts = make_parts("one", _talk())
+    written = tuple(make_cues(one.id, f"{NAME} looks down") for one in parts.transcript.utterances)
+    parts = replace(parts, annotations=(*parts.annotations, *written))
+    examples = build_examples(parts, Split.TRAIN, DatasetConfig()).examples
+    assert all(example.cues == f"{NAME} looks down" for example in examples)
+    redaction = Redaction([_talk()])
+    for example in redaction.examples(examples):
+        assert example.cues is not None
+        assert NAME not in example.cues
+        assert example.cues.endswith("looks down")
+    workspace = Workspace(tmp_path)
+    save_annotated(workspace, [parts])
+    build_dataset(workspace, DatasetConfig(redact=False), InlineExecutor(workspace.store))
+    assert found_in(workspace.dataset, ["looks down"]) == set()

@@ -56,6 +56,14 @@ def test_the_prompt_is_chat_without_labels_and_the_clip_leads_the_last_turn() ->
     assert len(render_prompt((), context[1], None)[-1].parts) == 1
 
 
+def test_cues_follow_the_words_of_the_current_turn_on_a_line_of_their_own() -> None:
+    client = _turn(Role.CLIENT, "very tired")
+    *before, now = render_prompt([_turn(Role.THERAPIST, "how are you")], client, "clip.mp4", "looks\ndown <video>")
+    assert now.text == "very tired\nSeen and heard: looks down ‹video›"
+    assert now.parts[0] == VideoPart(path="clip.mp4")
+    assert tuple(before) == render_prompt([_turn(Role.THERAPIST, "how are you")], client, None)[:-1]
+
+
 def test_the_prompt_of_a_turn_is_the_beginning_of_the_next_ones() -> None:
     talk = [_turn(Role.CLIENT, "one"), _turn(Role.THERAPIST, "two"), _turn(Role.CLIENT, "three")]
     assert render_prompt(talk[:2], talk[2], None)[:2] == render_prompt((), talk[0], None)

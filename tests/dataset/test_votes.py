@@ -10,7 +10,7 @@ from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.votes import Verdict, Votes, rule_of
 from ai_therapist.records import Annotation, Task, annotator_of
 from ai_therapist.testing import make_session, make_transcript
-from tests.dataset.builders import make_annotation
+from tests.dataset.builders import make_annotation, make_cues
 
 TURN = make_transcript(make_session(), 1).utterances[0].id
 
@@ -89,3 +89,13 @@ def test_the_rule_is_one_sentence_of_the_card() -> None:
         for when in ("unanimous", "majority")
     }
     assert len(sentences) == 6
+
+
+def test_cues_are_those_that_a_person_wrote_last_else_those_of_a_model() -> None:
+    models = [make_cues(TURN, "looks away", "m1"), make_cues(TURN, "looks down", "m2")]
+    people = [make_cues(TURN, "cries", annotator_of("p1")), make_cues(TURN, "wept", annotator_of("p2"))]
+    assert Votes(models, people, DatasetConfig()).cues_on(TURN) == "wept"
+    assert Votes(models, [], DatasetConfig()).cues_on(TURN) == "looks down"
+    assert Votes(models, people, DatasetConfig(labels_from="models")).cues_on(TURN) == "looks down"
+    assert Votes(models, [], DatasetConfig(labels_from="people")).cues_on(TURN) is None
+    assert Votes(_answers("models", ["joy"]), [], DatasetConfig()).cues_on(TURN) is None

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from ai_therapist.evaluation.charts import Bar, Whisker, curve, element, heatmap, strip, whiskers
+from ai_therapist.evaluation.charts import Bar, Whisker, heatmap, strip, whiskers
 from ai_therapist.records import Role, Scored, Unscored
+from ai_therapist.svg import curve, element
 
 
 def parsed(chart: Markup) -> ET.Element:

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ai_therapist.dataset.render import Field
+from ai_therapist.evaluation.opened import reads_cues
 from ai_therapist.evaluation.predictions import Reply
 from ai_therapist.evaluation.tuned import Tuned
+from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.models.local import open_tuned
+from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.records import Abstention, Example, Label, Modality
 from ai_therapist.records.message import Message
+from ai_therapist.store.codec import encode
 from ai_therapist.testing import RecordingSpec, make_recording
 from tests.evaluation.arc import make_examples, make_gold
 from tests.finetuning.builders import save_untrained
@@ -73,6 +77,19 @@ def test_only_a_model_that_sees_and_hears_is_shown_the_clip() -> None:
     predict(sighted)
     assert Modality.VIDEO not in blind.asked[0][0][-1].modalities
     assert Modality.VIDEO in sighted.asked[0][0][-1].modalities
+
+
+def test_cues_are_told_to_a_model_that_was_trained_on_them(tmp_path: Path) -> None:
+    told = EXAMPLE.model_copy(update={"cues": "looks away"})
+    for cues in (True, False):
+        model = Recorder()
+        Tuned(model, lambda asked: None, 20, cues=cues).predict(told)
+        assert all(messages[-1].text.endswith("\nSeen and heard: looks away") is cues for messages, _ in model.asked)
+    config = FinetuningConfig(cues=True)
+    folder = TunedFolder(name="one", config=config.model_dump(mode="json"), config_sha256="a" * 64)
+    for about, expected in ((folder, True), (folder.model_copy(update={"config": {}}), False)):
+        (tmp_path / TunedFolder.FILE).write_bytes(encode(about))
+        assert reads_cues(tmp_path) is expected
 
 
 def test_an_empty_reply_is_an_abstention_and_no_tokens_ask_for_none() -> None:

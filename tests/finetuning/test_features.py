@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from ai_therapist.errors import InvalidRecord
 from ai_therapist.finetuning.base import random_base
 from ai_therapist.finetuning.config import BaseConfig
 from ai_therapist.finetuning.features import (
@@ -80,10 +82,12 @@ def test_what_the_towers_give_becomes_the_same_behind_the_connectors(
     assert behind.audio is not None
     assert kept.video.shape[0] == 8
     with torch.no_grad():
-        video = model.get_video_features(tower_features=kept.video[None]).pooler_output[0]
-        audio = model.get_audio_features(tower_features=[kept.audio]).pooler_output[0]
-    assert torch.allclose(video, behind.video, atol=1e-6)
-    assert torch.allclose(audio, behind.audio, atol=1e-6)
+        video = model.get_video_features(tower_features=kept.video[None]).pooler_output
+        audio = model.get_audio_features(tower_features=[kept.audio]).pooler_output
+    assert video is not None
+    assert audio is not None
+    assert torch.allclose(video[0], behind.video, atol=1e-6)
+    assert torch.allclose(audio[0], behind.audio, atol=1e-6)
 
 
 def test_features_have_the_precision_of_the_model(clip: ClipInput, tmp_path: Path) -> None:
@@ -105,3 +109,11 @@ def test_picture_and_sound_both_count(model: Model, clip: ClipInput, tmp_path: P
     assert not torch.allclose(one.audio, other.audio, atol=1e-4)
     darker = ClipEncoder(model).encode(ClipInput(clip.frames // 4, clip.sound))
     assert not torch.allclose(one.video, darker.video, atol=1e-4)
+
+
+def test_a_file_of_something_else_is_no_features(tmp_path: Path) -> None:
+    (tmp_path / "cut").write_bytes(b"\xff" * 20)
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other")
+    for name in ("cut", "other"):
+        with pytest.raises(InvalidRecord, match=f"{name} holds no features of a clip"):
+            load_features(tmp_path / name)

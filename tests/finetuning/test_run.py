@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import multiprocessing
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.dataset.read import read_training_examples
 from ai_therapist.dataset.run import build_dataset
-from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.run import finetune, stages, verify_model
 from ai_therapist.models.base import open_base
@@ -28,6 +30,7 @@ from ai_therapist.store.workspace import RunRecord, Status, Workspace
 from ai_therapist.testing import RecordingSpec, make_recording
 from tests.dataset.builders import make_clips, make_parts, save_annotated
 from tests.finetuning.builders import QUICK
+from tests.finetuning.train_in_processes import finetune_as_one_of_two
 
 
 class _Recorder(Unobserved):
@@ -113,6 +116,8 @@ def test_training_goes_on_from_an_earlier_model_and_remembers_it(workspace: Work
     assert about.lineage == (name,)
     lines = (workspace.root / "view" / "finetuning" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, after["steps"] + 1))
+    page = (workspace.root / "view" / "finetuning" / "curve.html").read_text("utf-8")
+    assert f"{after['loss_last']:.2f}" in page
     with pytest.raises(MissingInput, match="no tuned model with an adapter"):
         finetune(workspace, QUICK, InlineExecutor(workspace.store), start=str(tmp_path))
 
@@ -206,6 +211,42 @@ def test_connectors_are_trained_on_what_the_towers_gave_and_saved_with_the_adapt
         assert max(drift.values()) > 1e-4, part
         assert all(torch.equal(learned[kept], merged[f"model.{part}.{name}"]) for name, kept in moved.items())
     assert all(check.holds for check in verify_model(workspace))
+
+
+def test_of_two_processes_the_first_alone_encodes_and_saves(workspace: Workspace) -> None:
+    """The whole run twice over gloo, as torchrun starts it; the second waits, trains along and keeps nothing."""
+    _prepare(workspace)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quick = QUICK.model_copy(update={"epochs": 1})
+    context = multiprocessing.get_context("fork")
+    started = [
+        context.Process(target=finetune_as_one_of_two, args=(rank, port, workspace.root, quick)) for rank in range(2)
+    ]
+    for process in reversed(started):
+        process.start()
+    for process in started:
+        process.join(120)
+        if process.is_alive():
+            process.kill()
+    assert [process.exitcode for process in started] == [0, 0]
+    first, second = (json.loads((workspace.root.parent / f"rank-{rank}.json").read_bytes()) for rank in range(2))
+    assert {"finetuning.base", "finetuning.features", "finetuning.train"} == set(first["ran"])
+    assert (first["done"], first["read"]) == (1, 1)
+    assert second == {"ran": [], "done": 0, "read": 0}
+    assert _json(workspace, "training")["processes"] == 2
+    assert all(check.holds for check in verify_model(workspace))
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_the_work(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _prepare(workspace)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else find(name))
+    with pytest.raises(ConfigError, match=r"finetuning\.trackers: 'wandb' is not installed"):
+        _finetune(workspace, QUICK.model_copy(update={"trackers": ("wandb",)}))
 
 
 def test_what_is_missing_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

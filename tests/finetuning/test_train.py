@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from ai_therapist.errors import ItemError, StoreError
 from ai_therapist.finetuning.adapter import with_adapter
@@ -20,11 +22,29 @@ from ai_therapist.finetuning.checkpoint import trained_state
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.curve import Point
 from ai_therapist.finetuning.features import ClipFeatures
-from ai_therapist.finetuning.train import Tuned, attention_of, mean_loss, needs_recomputing, runs_out_of_memory, tune_on
-from ai_therapist.finetuning.trainer import StepSeen
+from ai_therapist.finetuning.loss import ForestLoss
+from ai_therapist.finetuning.packing import plan_passes
+from ai_therapist.finetuning.train import (
+    Tuned,
+    attention_of,
+    encode_examples,
+    mean_loss,
+    needs_recomputing,
+    runs_out_of_memory,
+    tune_on,
+)
+from ai_therapist.finetuning.trainer import ForestTrainer, Passes, StepSeen
 from ai_therapist.models.base import open_base
 from ai_therapist.records import Example, Split
-from tests.finetuning.builders import QUICK, TEXT_ONLY, ignore_step, make_examples, make_features, save_base
+from tests.finetuning.builders import (
+    QUICK,
+    TEXT_ONLY,
+    ignore_step,
+    make_chat,
+    make_examples,
+    make_features,
+    save_base,
+)
 from tests.finetuning.train_in_processes import train_as_one_of_two
 
 EXAMPLES = make_examples()
@@ -133,6 +153,32 @@ def test_a_full_disk_is_a_clear_error_and_the_last_good_checkpoint_stays(base: P
     taken: list[int] = []
     tune(base, tmp_path, seen=lambda point, steps, seconds: taken.append(point.step))
     assert taken[0] == 3
+
+
+def test_every_step_is_told_to_trackers(base: Path, tmp_path: Path) -> None:
+    """A tracker hears what transformers' own ones hear: each step, with the loss of the curve."""
+
+    class Tracker(TrainerCallback):
+        def __init__(self) -> None:
+            self.heard: list[tuple[int, dict[str, float]]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            self.heard.append((state.global_step, logs))
+
+    loss = ForestLoss(with_adapter(open_base(base, towers=False).model, QUICK).get_base_model(), "segments", 64)
+    trees = encode_examples(
+        EXAMPLES, make_chat(EXAMPLES), {d: c.placeholders for d, c in FEATURES.items()}, QUICK
+    ).trees
+    config = QUICK.model_copy(update={"epochs": 1})
+    (passes,) = plan_passes(trees, config)
+    trainer = ForestTrainer(loss, Passes(trees, passes), FEATURES, config, tmp_path, ignore_step)
+    tracker = Tracker()
+    trainer.add_callback(tracker)
+    curve = trainer.run()
+    steps = [(step, logs) for step, logs in tracker.heard if "learned" in logs]
+    assert [step for step, _ in steps] == [point.step for point in curve]
+    assert [logs["loss"] for _, logs in steps] == [point.loss for point in curve]
+    assert [logs["grad_norm"] for _, logs in steps] == [point.gradient_norm for point in curve]
 
 
 def test_accumulation_equals_one_large_batch(base: Path, tmp_path: Path) -> None:

@@ -131,3 +131,19 @@ def test_an_example_that_fits_nowhere_is_named(chat: ChatText) -> None:
     encoded = encode(chat, 150)
     assert encoded.trees == ()
     assert sorted(encoded.too_long) == sorted(BY_ID)
+
+
+def test_cues_stand_in_their_own_branch_only_and_only_where_they_are_asked_for(chat: ChatText) -> None:
+    told = [example.model_copy(update={"cues": f"sign {place}"}) for place, example in enumerate(EXAMPLES)]
+    unread, read = (
+        encode_all(gather_conversations(told), chat, MARKS, 4096, 4, cues=cues).trees for cues in (False, True)
+    )
+    assert unread == encode(chat).trees
+    assert [tree.trunk for tree in read] == [tree.trunk for tree in unread]
+    place_of = {example.id: place for place, example in enumerate(told)}
+    for tree in read:
+        for branch in tree.branches:
+            prompt = text_of(chat, branch.ids[: -branch.learned])
+            assert prompt.count("Seen and heard: sign ") == 1
+            assert f"Seen and heard: sign {place_of[branch.example]}{TURN_END}" in prompt
+            assert "sign" not in text_of(chat, branch.ids[-branch.learned :])

@@ -216,6 +216,8 @@ def _example_or_reason(
         sources=LabelSources(**{field: verdict.source for field, verdict in verdicts.items()}),
         clip=None if clip is None else clip.id,
         clip_sha256=None if clip is None or clip.media is None else clip.media.sha256,
+        # Written from the clip: what may not be shown may not be told either.
+        cues=None if clip is None else votes.cues_on(speaker.last.id),
     )
 
 

@@ -46,7 +46,12 @@ class Redaction:
         done = [redactor.redact(turn.text) for turn in turns]
         self._rows[example.id] = done
         *context, client, reply = map(_with_text, turns, done)
-        return example.model_copy(update={"context": tuple(context), "client": client, "reply": reply})
+        changed: dict[str, object] = {"context": tuple(context), "client": client, "reply": reply}
+        if example.cues is not None:
+            written = redactor.redact(example.cues)
+            self._rows[example.id] = [*done, written]
+            changed["cues"] = written.text
+        return example.model_copy(update=changed)
 
 
 def _with_text(turn: Turn, redacted: Redacted) -> Turn:

@@ -52,6 +52,9 @@ class Field(StrEnum):
 
 LABEL_FIELDS = (Field.CLIENT_EMOTION, Field.STRATEGY, Field.THERAPIST_EMOTION)
 
+CUES = "Seen and heard"
+"""Name of the line that tells what was written down of the client's clip."""
+
 _CHAT_ROLES: dict[Role, Literal["user", "assistant"]] = {Role.CLIENT: "user", Role.THERAPIST: "assistant"}
 
 # Angle and square brackets are how chat templates spell their control tokens; nobody speaks them.
@@ -85,14 +88,16 @@ def instructions() -> str:
     )
 
 
-def render_prompt(context: Sequence[Turn], client: Turn, clip_path: Path | str | None) -> tuple[Message, ...]:
+def render_prompt(
+    context: Sequence[Turn], client: Turn, clip_path: Path | str | None, cues: str | None = None
+) -> tuple[Message, ...]:
     """Messages that end with the client's current turn, to be answered in the form of `target_text`.
 
     `context` holds the turns before `client`, oldest first; the caller decides how many. `clip_path` is the file of
-    the client's turn, or None where there is nothing to see and hear. Raises ValueError for a turn of anyone but the
-    client and the therapist.
+    the client's turn, or None where there is nothing to see and hear; `cues` is what was written down of it, for a
+    model that was trained to read that. Raises ValueError for a turn of anyone but the client and the therapist.
     """
-    return (*render_trunk(context), render_branch(client, clip_path))
+    return (*render_trunk(context), render_branch(client, clip_path, cues))
 
 
 def render_trunk(context: Sequence[Turn]) -> tuple[Message, ...]:
@@ -103,10 +108,11 @@ def render_trunk(context: Sequence[Turn]) -> tuple[Message, ...]:
     return (Message.of_text("system", instructions()), *(_message(turn) for turn in context))
 
 
-def render_branch(client: Turn, clip_path: Path | str | None) -> Message:
-    """The message of the client's current turn, its clip first; the answer to it ends the branch."""
+def render_branch(client: Turn, clip_path: Path | str | None, cues: str | None = None) -> Message:
+    """The message of the client's current turn, its clip first, its cues last; the answer to it ends the branch."""
     seen = () if clip_path is None else (VideoPart(path=str(clip_path)),)
-    return Message(role="user", parts=(*seen, TextPart(text=plain(client.text))))
+    told = "" if cues is None else f"\n{CUES}: {plain(cues)}"
+    return Message(role="user", parts=(*seen, TextPart(text=plain(client.text) + told)))
 
 
 def target_text(labels: Labels, reply: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ai_therapist.dataset.config import DatasetConfig
 from ai_therapist.errors import InvalidRecord
-from ai_therapist.records import Annotation, LabelSource, Task, load_codebook
+from ai_therapist.records import Annotation, Cues, LabelSource, Task, load_codebook
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,20 @@ class Votes:
     """All answers about the turns of one session."""
 
     def __init__(
-        self, annotations: Iterable[Annotation], decisions: Iterable[Annotation], config: DatasetConfig
+        self, annotations: Sequence[Annotation], decisions: Sequence[Annotation], config: DatasetConfig
     ) -> None:
         """Answers of models and standing answers of people. Raises InvalidRecord for a label outside the codebook."""
         self._config = config
         self._models = _by_question(_settled(annotations))
         self._people = _by_question(decisions)
+        whose = {"people": (decisions,), "models": (annotations,), "people_first": (annotations, decisions)}
+        # Later ones win, and people stand last.
+        self._cues = {
+            each.utterance: each.outcome.text
+            for given in whose[config.labels_from]
+            for each in given
+            if isinstance(each.outcome, Cues)
+        }
 
     def on(self, utterance: str, task: Task) -> Verdict:
         """The label of a turn, by the rule of the settings."""
@@ -48,6 +56,10 @@ class Votes:
                 return self._decide(models, "models")
             case "people_first":
                 return self._decide(people, "people") if people else self._decide(models, "models")
+
+    def cues_on(self, utterance: str) -> str | None:
+        """What is seen and heard of a turn, as it was written last; a person's words come before a model's."""
+        return self._cues.get(utterance)
 
     def _decide(self, answers: Sequence[str | None], source: LabelSource) -> Verdict:
         given = Counter(answer for answer in answers if answer is not None)

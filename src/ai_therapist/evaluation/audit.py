@@ -85,7 +85,7 @@ def audit_examples(examples: Sequence[Example], threshold: float) -> LeakAudit:
             text=example.reply.text,
             prompt="\n".join(
                 message.text
-                for message in render_prompt(example.context, example.client, None)
+                for message in render_prompt(example.context, example.client, None, example.cues)
                 if message.role != "system"
             ),
         )

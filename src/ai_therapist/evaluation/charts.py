@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ai_therapist.records import Role, Score, Scored, Task, load_codebook
+from ai_therapist.svg import chart, element, short
 
 _CELL_PX = 34
 _STRIP_PX = 1000
@@ -39,14 +40,6 @@ class Whisker:
     score: Score
 
 
-def element(name: str, *children: str, **attributes: str | float) -> Markup:
-    """An SVG element. Children that are not Markup are escaped; `_` in an attribute's name stands for `-`."""
-    written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"' for key, value in attributes.items()
-    )
-    return Markup(f"<{name}{written}>{''.join(escape(child) for child in children)}</{name}>")
-
-
 def strip(title: str, duration_ms: int, turns: Sequence[Bar], gold: Sequence[Bar]) -> Markup:
     """Who speaks when: one lane per role, each turn with its emotion; thin lines below the lanes show gold.
 
@@ -62,7 +55,7 @@ def strip(title: str, duration_ms: int, turns: Sequence[Bar], gold: Sequence[Bar
     marks += [_turn(each, lane[each.role], per_ms) for each in turns]
     # A reader of the screen steps over what is inside an image, but must reach the links.
     role = "group" if any(each.link is not None for each in turns) else "img"
-    return _chart(title, _STRIP_PX, bottom + 18, *marks, class_="strip", role=role)
+    return chart(title, _STRIP_PX, bottom + 18, *marks, class_="strip", role=role)
 
 
 def heatmap(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
@@ -73,7 +66,7 @@ def heatmap(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]])
     marks = []
     for place, name in enumerate(columns):
         x, y = left + (place + 0.5) * _CELL_PX, top - 6
-        turned = f"rotate(-55 {_short(x)} {_short(y)})"
+        turned = f"rotate(-55 {short(x)} {short(y)})"
         marks.append(element("text", name, x=x, y=y, transform=turned, class_="axis"))
     for row, (name, cells) in enumerate(zip(classes, counts, strict=True)):
         y = top + row * _CELL_PX
@@ -81,7 +74,7 @@ def heatmap(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]])
         marks += [_cell(name, columns[at], cell, sum(cells), left + at * _CELL_PX, y) for at, cell in enumerate(cells)]
     width = left + len(columns) * _CELL_PX + 60
     readable = f"min-width:{0.76 * width:.0f}px;max-width:{1.3 * width:.0f}px"
-    return _chart(title, width, top + len(classes) * _CELL_PX + 4, *marks, class_="heatmap", style=readable)
+    return chart(title, width, top + len(classes) * _CELL_PX + 4, *marks, class_="heatmap", style=readable)
 
 
 def whiskers(title: str, rows: Sequence[Whisker]) -> Markup:
@@ -96,49 +89,12 @@ def whiskers(title: str, rows: Sequence[Whisker]) -> Markup:
         marks.append(element("text", f"{tick:g}", x=x, y=bottom + 14, text_anchor="middle", class_="axis"))
     for place, row in enumerate(rows):
         marks += _whisker(row, left, span, place * row_px)
-    return _chart(title, width, bottom + 20, *marks, class_="whiskers")
-
-
-def curve(title: str, points: Sequence[tuple[int, float]]) -> Markup:
-    """A loss over steps. Raises ValueError without points."""
-    if not points:
-        raise ValueError("a curve needs a point")
-    width, height, left, bottom = 640, 260, 44, 230
-    last = max(step for step, _ in points) or 1
-    top = max(loss for _, loss in points) * 1.05 or 1.0
-    marks: list[Markup] = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        y = bottom - share * (bottom - 14)
-        marks.append(element("line", x1=left, x2=width - 8, y1=y, y2=y, class_="grid"))
-        marks.append(element("text", f"{share * top:.1f}", x=left - 6, y=y + 4, text_anchor="end", class_="axis"))
-        x = left + share * (width - 8 - left)
-        anchor = "end" if share == 1 else "middle"
-        marks.append(element("text", f"{share * last:.0f}", x=x, y=bottom + 18, text_anchor=anchor, class_="axis"))
-    at = [
-        (left + step / last * (width - 8 - left), bottom - loss / top * (bottom - 14))
-        for step, loss in _thinned(points)
-    ]
-    path = " ".join(f"{_short(x)},{_short(y)}" for x, y in at)
-    marks.append(element("polyline", points=path, class_="curve"))
-    marks += [element("circle", cx=x, cy=y, r=4, class_="dot") for x, y in (at[0], at[-1])]
-    marks.append(element("text", "step", x=width - 8, y=bottom - 6, text_anchor="end", class_="axis"))
-    return _chart(title, width, height, *marks, class_="loss")
+    return chart(title, width, bottom + 20, *marks, class_="whiskers")
 
 
 def emotion_class(emotion: str) -> str:
     """CSS classes of an emotion, by its place in the codebook, which alone lists them."""
     return f"emotion e{load_codebook().names(Task.EMOTION).index(emotion)}"
-
-
-def _chart(title: str, width: float, height: float, *marks: Markup, **attributes: str) -> Markup:
-    return element(
-        "svg",
-        element("title", title),
-        *marks,
-        viewBox=f"0 0 {_short(width)} {_short(height)}",
-        aria_label=title,
-        **{"role": "img", **attributes},
-    )
 
 
 def _ticks(duration_ms: int, per_ms: float, bottom: float) -> list[Markup]:
@@ -208,13 +164,3 @@ def _whisker(row: Whisker, left: float, span: float, y: float) -> list[Markup]:
         marks.append(element("line", y1=middle, y2=middle, class_="whisker", **ends))
     marks.append(element("circle", cx=max(left, x), cy=middle, r=5.5, class_="dot"))
     return [label, element("text", number, x=left + span, y=y + 15, text_anchor="end", class_="system number"), *marks]
-
-
-def _thinned(points: Sequence[tuple[int, float]], at_most: int = 600) -> list[tuple[int, float]]:
-    """Every k-th point and the last, so that a long run makes no heavy page."""
-    every = -(-len(points) // at_most)
-    return [*points[:-1:every], points[-1]]
-
-
-def _short(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

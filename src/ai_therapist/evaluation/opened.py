@@ -18,6 +18,7 @@ from ai_therapist.evaluation.tuned import Listening, Tuned, TunedModel, Writing,
 from ai_therapist.media.probe import probe
 from ai_therapist.models.catalogue import AnyModel, open_model
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.pipeline.stage import Job
 from ai_therapist.records import Example, Split, Task, load_codebook
 
@@ -41,11 +42,19 @@ def opened(name: str, job: Job, examples: Sequence[Example], reply_tokens: int) 
         model = open_tuned(folder, untuned=tuning.untuned)
         with model.few_threads():
             clip_of = clips_for(tuning.clips, job.blob, held_out)
-            yield Tuned(model, clip_of, reply_tokens if tuning.writes else 0, keeps=tuning.keeps)
+            # Cues tell of the clip: a system that is shown another, a part or none of it is not told either.
+            whole = tuning.clips == "own" and tuning.keeps is None
+            told = whole and reads_cues(folder)
+            yield Tuned(model, clip_of, reply_tokens if tuning.writes else 0, keeps=tuning.keeps, cues=told)
     elif name in get_args(SystemName):
         yield _baseline(cast(SystemName, name), [each for each in examples if each.split is Split.TRAIN], held_out)
     else:
         yield system_of(open_model(name), clips_for("own", job.blob, held_out), reply_tokens)
+
+
+def reads_cues(folder: Path) -> bool:
+    """Whether the tuned model in `folder` was trained on written cues too."""
+    return TunedFolder.model_validate_json((folder / TunedFolder.FILE).read_bytes()).config.get("cues") is True
 
 
 def system_of(model: AnyModel, clip_of: Callable[[Example], Path | None], reply_tokens: int) -> System:

@@ -20,6 +20,7 @@ from ai_therapist.evaluation.strips import session_strip
 from ai_therapist.evaluation.worst import worst_cases
 from ai_therapist.records import Score, Scored, Split, Task, Unscored, load_codebook
 from ai_therapist.records.session import Basis
+from ai_therapist.svg import curve
 
 _STRIPS = 24
 """Sessions shown as strips; a page of hundreds would help nobody."""
@@ -330,7 +331,7 @@ def _matrix(title: str, scores: LabelScores) -> Markup | None:
 
 def _loss(evidence: Evidence) -> Markup | None:
     points = [(point.step, point.loss) for point in evidence.curve]
-    return charts.curve("Training loss by step", points) if points else None
+    return curve("Training loss by step", points) if points else None
 
 
 def _seconds(report: Report) -> list[tuple[str, float, float]]:

@@ -37,12 +37,17 @@ class Tuned:
         reply_tokens: int,
         *,
         keeps: Modality | None = None,
+        cues: bool = False,
     ) -> None:
-        """`keeps` is the one part of a clip that is shown, AUDIO or VIDEO; without it all of the clip is."""
+        """`keeps` is the one part of a clip that is shown, AUDIO or VIDEO; without it all of the clip is.
+
+        `cues` tells the model what was written down of the client's clip, as in its training.
+        """
         self._model = model
         self._clip_of = clip_of
         self._reply_tokens = reply_tokens
         self._keeps = keeps
+        self._cues = cues
         self._answered: dict[str, Labels] = {}
 
     def predict(self, example: Example) -> Mapping[Field, Label | Reply | Abstention]:
@@ -74,7 +79,8 @@ class Tuned:
 
     def _messages(self, example: Example) -> tuple[Message, ...]:
         sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts
-        messages = render_prompt(example.context, example.client, self._clip_of(example) if sees else None)
+        clip = self._clip_of(example) if sees else None
+        messages = render_prompt(example.context, example.client, clip, example.cues if self._cues else None)
         return messages if self._keeps is None else only_part(messages, self._keeps)
 
 

@@ -77,7 +77,7 @@ class FinetuningConfig(StageConfig):
     preset: Literal["tiny", "text", "multimodal", "original"] = "tiny"
     """Set of values for all other fields. tiny: a toy on the CPU that shows that everything works, not what a real
     model can do. text and multimodal: a 7B model on one GPU, from words or from words, faces and voices. original: the
-    published recipe of 2024, one turn per example, from words."""
+    published recipe of 2024, one turn per example, from words and written cues."""
 
     base: BaseConfig = BaseConfig()
     """The model that is tuned."""
@@ -91,6 +91,11 @@ class FinetuningConfig(StageConfig):
     layout: Literal["conversation", "turn"] = "conversation"
     """conversation: what was said is read once and every turn's target grows from it. turn: every target is read with
     its own copy of what came before, as most recipes do; the same loss, several times the tokens."""
+
+    cues: bool = False
+    """Whether the client's current turn is followed by what was written down of its clip, where the annotation did so
+    (task "cues"): a model of text alone then reads what others see. Only evaluation tells it the same again; in a chat
+    nobody writes cues."""
 
     max_tokens: Annotated[int, Field(ge=64, le=131_072)] = 1024
     """Longest conversation, or turn with its context, in tokens, clips included. A longer one is cut into windows that

@@ -121,7 +121,7 @@ def places_in(path: Path) -> Places:
     try:
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
-            known = "video" in file.keys()
+            known = "video" in set(file.keys())
     except SafetensorError as error:
         raise InvalidRecord(f"{path.name} holds no features of a clip ({error})") from None
     if not known or not told.get("video", "").isdecimal() or not told.get("audio", "").isdecimal():

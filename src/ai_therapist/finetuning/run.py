@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from ai_therapist.dataset.read import dataset_item, read_training_examples
-from ai_therapist.errors import MissingExtra, MissingInput
+from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
 from ai_therapist.finetuning.config import BaseConfig, FinetuningConfig
+from ai_therapist.finetuning.curve import Point
+from ai_therapist.finetuning.event_file import NAME as EVENTS
+from ai_therapist.finetuning.event_file import can_write_events, event_file
+from ai_therapist.finetuning.processes import awaited, is_first, needed
 from ai_therapist.pipeline.driver import Item, Observer, drive
 from ai_therapist.pipeline.executors import Executor
-from ai_therapist.pipeline.stage import Job, Stage, StageConfig
+from ai_therapist.pipeline.stage import Job, Stage, StageConfig, Task, ignore_progress
 from ai_therapist.records import Example, Split
 from ai_therapist.store.codec import canonical_json
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
 if TYPE_CHECKING:
     from ai_therapist.finetuning.features import ClipEncoder
-    from ai_therapist.finetuning.train import Prepared
+    from ai_therapist.finetuning.train import Prepared, Tuned
     from ai_therapist.finetuning.verify import Check
     from ai_therapist.models.chat_text import ChatText
 
@@ -53,7 +58,7 @@ def stages(config: FinetuningConfig) -> tuple[Stage, ...]:
             4,
             tune,
             ("base", "features/*", "examples", "start/*"),
-            ("model", "curve", "training", "metrics"),
+            ("model", "curve", "training", "metrics", "page"),
             config,
             (*libraries, "peft", "tokenizers"),
             timeout_s=30 * _DAY_S,
@@ -74,14 +79,19 @@ def finetune(
     today. A clip that cannot be encoded is set aside with its reason, and its examples are read without it.
     Raises ConfigError for what cannot be trained, MissingInput where there is no dataset, no example to train on
     or no such model, NotPermitted where a session's permission to train has ended, MissingExtra where a library is
-    missing.
+    missing. Of several processes the first alone makes base, features and files; the record of the others is empty.
     """
     examples = training_examples(workspace)
     shown = [example for example in examples if example.split is not Split.TEST] if config.base.sees_clips else []
     digests = sorted({example.clip_sha256 for example in shown if example.clip_sha256 is not None})
+    for tracker in config.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise ConfigError(f"finetuning.trackers: {tracker!r} is not installed: pip install {tracker}")
     artefacts = {"examples": dataset_item(workspace).artefacts["examples"]}
     if start is not None:
         artefacts["start/model"] = _kept_start(workspace, start)
+    if not is_first():
+        return _joined(workspace, config, artefacts, digests)
     base, features, train = stages(config)
     (model,) = drive(workspace, [base], [Item(ITEM, ITEM, artefacts)], executor, observer)
     clips: Sequence[ItemRecord] = ()
@@ -100,8 +110,36 @@ def finetune(
     run = RunRecord(run=RUN, config=config.model_dump(mode="json"), read=len(items), items=items)
     workspace.save_run(run)
     if model.status is Status.DONE:
-        workspace.show("finetuning", {f"{name}.{kind}": model.artefacts[name] for name, kind in _SHOWN.items()})
+        _show(workspace, model.artefacts)
     return run
+
+
+def _show(workspace: Workspace, artefacts: dict[str, str]) -> None:
+    """Links with readable names under view/finetuning, and the curve for TensorBoard where that is installed."""
+    files = {name: artefacts[kind] for name, kind in _SHOWN.items()}
+    if can_write_events():
+        curve = [Point.model_validate(point) for point in json.loads(workspace.store.read(artefacts["curve"]))]
+        files[EVENTS] = workspace.store.put_bytes(event_file(curve))
+    workspace.show("finetuning", files)
+
+
+def _joined(
+    workspace: Workspace, config: FinetuningConfig, artefacts: dict[str, str], digests: Sequence[str]
+) -> RunRecord:
+    """The part of any process but the first: it waits for base and features, trains with it, and keeps nothing."""
+    store, (base, features, train) = workspace.store, stages(config)
+    artefacts = artefacts | needed(store, base, artefacts).outputs
+    for digest in digests:
+        made = awaited(store, features, {"base": artefacts["base"], "clip": digest})
+        if made is not None:
+            artefacts[f"{_FEATURES}{digest}"] = made.outputs["features"]
+    inputs = train.inputs(artefacts)
+    task = Task(train, ITEM, inputs, train.key(inputs))
+    if store.action(task.key) is None and store.quarantined(task.key) is None:
+        with store.scratch() as scratch:
+            _trained(Job(ITEM, config, scratch, ignore_progress, store, task))
+    needed(store, train, artefacts)
+    return RunRecord(run=RUN, config=config.model_dump(mode="json"), read=0, items=())
 
 
 def _encoded(
@@ -116,8 +154,8 @@ def _encoded(
         _OPEN.clear()
 
 
-_SHOWN = {"metrics": "jsonl", "training": "json"}
-"""Artefacts with readable names under view/finetuning, and the ends of these."""
+_SHOWN = {"metrics.jsonl": "metrics", "training.json": "training", "curve.html": "page"}
+"""Names under view/finetuning, and the artefacts that they show."""
 
 
 def training_examples(workspace: Workspace) -> tuple[Example, ...]:
@@ -194,15 +232,35 @@ def _encoder(job: Job, config: FeaturesConfig) -> ClipEncoder:
 
 def tune(job: Job) -> None:
     """Stage: the tuned model, its loss curve, the metrics of every step and the account of the training."""
+    from ai_therapist.finetuning.curve_page import curve_page
+    from ai_therapist.finetuning.reproducible import one_thread
+    from ai_therapist.finetuning.saved_model import save_tuned
+    from ai_therapist.finetuning.verify import save_proof
+
+    folder = job.scratch / "model"
+    tuned, lineage = _trained(job)
+    with one_thread():
+        save_tuned(
+            folder, job.scratch / "base", tuned.model, tuned.processor, cast(FinetuningConfig, job.config), lineage
+        )
+        save_proof(tuned.loss, folder)
+    job.give_tree("model", folder)
+    job.give("curve", canonical_json(tuned.curve))
+    job.give("metrics", "".join(point.model_dump_json() + "\n" for point in tuned.curve).encode())
+    job.give("training", canonical_json(tuned.account))
+    job.give("page", curve_page(tuned.curve, tuned.account).encode())
+    job.count(steps=len(tuned.curve))
+
+
+def _trained(job: Job) -> tuple[Tuned, tuple[str, ...]]:
+    """The model after the last step, and the names of those that it goes on from."""
     from ai_therapist.finetuning.curve import Watched
     from ai_therapist.finetuning.features import KeptFeatures
     from ai_therapist.finetuning.reproducible import one_thread
-    from ai_therapist.finetuning.saved_model import save_tuned
     from ai_therapist.finetuning.train import tune_on
-    from ai_therapist.finetuning.verify import save_proof
     from ai_therapist.models.tuned_folder import TunedFolder
 
-    base, folder = job.scratch / "base", job.scratch / "model"
+    base = job.scratch / "base"
     job.checkout("base", base)
     config = cast(FinetuningConfig, job.config)
     kept = {name.removeprefix(_FEATURES): job.path(name) for name in job.names(f"{_FEATURES}*")}
@@ -217,20 +275,14 @@ def tune(job: Job) -> None:
     watched = Watched(job.progress)
     with one_thread():
         tuned = tune_on(examples, KeptFeatures(kept), base, config, job.work, watched, start)
-        save_tuned(folder, base, tuned.model, tuned.processor, config, lineage)
-        save_proof(tuned.loss, folder)
-    job.give_tree("model", folder)
-    job.give("curve", canonical_json(tuned.curve))
-    job.give("metrics", "".join(point.model_dump_json() + "\n" for point in tuned.curve).encode())
-    job.give("training", canonical_json(tuned.account | watched.speed()))
-    job.count(steps=len(tuned.curve))
+    return tuned._replace(account=tuned.account | watched.speed()), lineage
 
 
 def _without_clip(example: Example, kept: Container[str]) -> Example:
     """The example as words alone where its clip could not be encoded."""
     if example.clip_sha256 is None or example.clip_sha256 in kept:
         return example
-    return example.model_copy(update={"clip": None, "clip_sha256": None})
+    return example.model_copy(update={"clip": None, "clip_sha256": None, "cues": None})
 
 
 def verify_model(workspace: Workspace) -> list[Check]:

@@ -25,6 +25,7 @@ from ai_therapist.finetuning.features import ClipFeatures, placeholders_of
 from ai_therapist.finetuning.loss import Attention, ForestLoss, LossOf
 from ai_therapist.finetuning.packing import pack, plan_passes
 from ai_therapist.finetuning.plan import pass_flops, peak_tflops_here, shape_of
+from ai_therapist.finetuning.processes import process
 from ai_therapist.finetuning.tokenizer import train_tokenizer
 from ai_therapist.finetuning.trainer import ForestTrainer, Passes, StepSeen
 from ai_therapist.finetuning.tree import Encoded, Tree, encode_all
@@ -81,7 +82,7 @@ def tune_on(
     trees = ready.seen.trees
     if not trees:
         raise ItemError(f"finetuning: no example fits into {config.max_tokens} tokens; raise finetuning.max_tokens")
-    processes, rank = _process()
+    processes, rank = process()
     passes = plan_passes(trees, config, processes)[rank]
     trainer = ForestTrainer(ready.loss, Passes(trees, passes), features, config, checkpoints, seen)
     if needs_recomputing(config, ready.loss, [trees[at] for at in max(passes, key=_tokens_of(trees)).trees], features):
@@ -131,6 +132,8 @@ def prepare(
     train = [example for example in examples if example.split is Split.TRAIN]
     validation = [example for example in examples if example.split is Split.VALIDATION]
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     opened = open_base(base, towers=False, four_bit=config.quantisation == "nf4", dtype=dtype)
     processor = opened.processor
     if processor is None and start is not None:
@@ -157,7 +160,7 @@ def encode_examples(
     """The trees of the examples: of whole conversations, or one per example in the layout "turn"."""
     groups = [[example] for example in examples] if config.layout == "turn" else [list(examples)]
     conversations = [conversation for group in groups for conversation in gather_conversations(group)]
-    return encode_all(conversations, chat, placeholders, config.max_tokens, config.overlap_turns)
+    return encode_all(conversations, chat, placeholders, config.max_tokens, config.overlap_turns, cues=config.cues)
 
 
 @torch.no_grad()
@@ -218,11 +221,6 @@ def _trial(loss: ForestLoss, trees: Sequence[Tree], features: Mapping[str, ClipF
 
 def _tokens_of(trees: Sequence[Tree]) -> Callable[[Any], int]:
     return lambda planned: sum(trees[place].tokens for place in planned.trees)
-
-
-def _process() -> tuple[int, int]:
-    """How many processes train together, and the number of this one, as torchrun and accelerate tell them."""
-    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
 
 
 def _reading_matter(examples: Iterable[Example]) -> Iterable[str]:

@@ -240,6 +240,9 @@ class _EveryStep(TrainerCallback):
             learned=learned,
         )
         self._trainer.curve.append(point)
+        # Trackers that the settings name hear of every step from here; transformers would tell them a loss of its own.
+        measured = point.model_dump(exclude={"step", "gradient_norm"})
+        self._trainer.log(measured | {"grad_norm": point.gradient_norm})
         self._seen(point, state.max_steps, time.perf_counter() - self._started_s)
         if self._trainer.stopped:
             control.should_save = True

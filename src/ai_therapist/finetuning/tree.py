@@ -69,16 +69,19 @@ def encode_conversation(
     placeholders: Mapping[str, str],
     max_tokens: int,
     overlap_turns: int,
+    *,
+    cues: bool = False,
 ) -> Encoded:
     """The conversation as trees of at most `max_tokens` tokens, every example in one of them.
 
     A conversation that is too long is cut into windows: each goes on where the last one ended and begins with as many
     as `overlap_turns` turns before its first branch, fewer where they do not fit. Turns are left out whole, oldest
     first; a clip, the client's words and an answer are never cut. `placeholders` are the control tokens that stand for
-    a clip, by its sha256. Raises KeyError for a clip without them.
+    a clip, by its sha256; `cues` tells each branch what was written down of its clip. Raises KeyError for a clip
+    without them.
     """
     head, *turns = (chat.ids(chat.piece(message)) for message in render_trunk(conversation.turns))
-    branches = [_branch(branch, chat, placeholders) for branch in conversation.branches]
+    branches = [_branch(branch, chat, placeholders, cues) for branch in conversation.branches]
     forks = [branch.fork for branch in conversation.branches]
     trees: list[Tree] = []
     too_long: list[str] = []
@@ -112,19 +115,25 @@ def encode_all(
     placeholders: Mapping[str, str],
     max_tokens: int,
     overlap_turns: int,
+    *,
+    cues: bool = False,
 ) -> Encoded:
     """The trees of all conversations, as `encode_conversation` makes them."""
-    parts = [encode_conversation(one, chat, placeholders, max_tokens, overlap_turns) for one in conversations]
+    parts = [
+        encode_conversation(one, chat, placeholders, max_tokens, overlap_turns, cues=cues) for one in conversations
+    ]
     return Encoded(
         tuple(tree for part in parts for tree in part.trees), tuple(one for part in parts for one in part.too_long)
     )
 
 
-def _branch(branch: Branch, chat: ChatText, placeholders: Mapping[str, str]) -> BranchTokens:
+def _branch(branch: Branch, chat: ChatText, placeholders: Mapping[str, str], cues: bool) -> BranchTokens:
     """The tokens of one branch; its fork is still counted in turns."""
     example = branch.example
     clip = example.clip_sha256 if placeholders else None
-    text = chat.prompt((render_branch(example.client, None if clip is None else "clip"),))
+    text = chat.prompt(
+        (render_branch(example.client, None if clip is None else "clip", example.cues if cues else None),)
+    )
     if clip is not None:
         text = text.replace("<video>", placeholders[clip], 1)
     answer = (*chat.ids(target_text(example.labels, example.reply.text)), chat.end)

@@ -70,6 +70,8 @@ class Example(Record):
     clip: RecordId | None
     """Usable clip of the client turn, or None: then the example is text only."""
     clip_sha256: Digest | None
+    cues: Annotated[str | None, Field(min_length=1, repr=False)] = None
+    """What is seen and heard of the client's current turn, written down; only where its clip may be shown."""
 
     @model_validator(mode="after")
     def _looks_only_back(self) -> Self:
@@ -82,6 +84,8 @@ class Example(Record):
             raise ValueError("an example goes from a client turn to a therapist turn")
         if (self.clip is None) != (self.clip_sha256 is None):
             raise ValueError("clip and clip_sha256 come together")
+        if self.cues is not None and self.clip is None:
+            raise ValueError("cues describe a clip, and there is none")
         return self
 
     @staticmethod
