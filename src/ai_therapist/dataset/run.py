@@ -37,7 +37,7 @@ def dataset_stage(config: DatasetConfig) -> Stage:
     """The stage that makes the whole dataset of one item, which carries the artefacts of all sessions."""
     return Stage(
         name="dataset",
-        version=5,
+        version=6,
         run=make_dataset,
         needs=(*(f"{part}/*" for part in (*_PARTS, _DECISIONS)), "splits"),
         gives=("examples", "summary", "dataset"),
