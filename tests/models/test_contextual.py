@@ -84,5 +84,5 @@ def test_what_is_no_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
         ContextualEncoder(folder, 3)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="no encoder that can be loaded"):
+    with pytest.raises(ConfigError, match="no whole safetensors file"):
         ContextualEncoder(tmp_path)

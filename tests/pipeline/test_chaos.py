@@ -170,7 +170,10 @@ def chaos(tmp_path: Path, paid: Paid, drivers: int, workers: int, seed: int) -> 
         assert list(workspace.store.verify()) == []
         workspace.index.close()
         # A worker of the last kill may have outlived its driver by a moment.
-        Store(root / "store").sweep()
+        until = time.monotonic() + 30
+        while list((root / "store" / "tmp").iterdir()) and time.monotonic() < until:
+            Store(root / "store").sweep()
+            time.sleep(0.05)
         assert list((root / "store" / "tmp").iterdir()) == []
         stores += 1
     assert paid.paid_again == 0
