@@ -105,12 +105,12 @@ def _packet_faults(clip: Path, frames: range) -> frozenset[Fault]:
 
 def _decode(path: Path) -> tuple[int, NDArray[np.uint8] | None]:
     """How many frames a file shows, and the first one."""
-    count, first = 0, None
     with open_media(path) as container:
-        for frame in container.decode(video=0):
-            first = _planes(frame) if first is None else first
-            count += 1
-    return count, first
+        first = next((_planes(frame) for frame in container.decode(video=0)), None)
+    with open_media(path) as container:
+        # The filter smooths pictures and loses none: frames that are only counted do without it.
+        container.streams.video[0].codec_context.options = {"skip_loop_filter": "all"}
+        return sum(1 for _ in container.decode(video=0)), first
 
 
 def _picture_at(source: Path | InputContainer, number: int) -> NDArray[np.uint8] | None:
