@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ai_therapist.errors import ConfigError, Postponed, ServerBusy, StoreError, TransientError
+from ai_therapist.store.owners import is_alive
 
 STATE_VARIABLE = "AI_THERAPIST_STATE"
 """Environment variable that names another folder for the counters."""
@@ -298,7 +299,7 @@ class Limiter:
             rows = self._db.execute("SELECT id FROM running WHERE scope = ?", (self.quota.scope,)).fetchall()
             for (key,) in rows:
                 host, pid, _ = key.split("/")
-                if host == socket.gethostname() and not _is_alive(int(pid)):
+                if host == socket.gethostname() and not is_alive(int(pid)):
                     self._db.execute("DELETE FROM running WHERE id = ?", (key,))
 
     def _nap(self, now: float) -> float:
@@ -413,16 +414,6 @@ def spending(path: Path | None = None) -> Iterator[tuple[str, str, float]]:
         rows = db.execute("SELECT scope, account, micros FROM spent WHERE micros > 0 ORDER BY scope, account")
         for scope, account, micros in rows:
             yield scope, account, micros / _MICROS
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _micros(usd: float) -> int:
