@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +101,15 @@ def test_an_unsafe_server_does_not_start(run_cli: Cli, tmp_path: Path, args: tup
     shown = run_cli("serve", "--model", script(tmp_path, "Yes."), *args)
     assert shown.code == 2
     assert message in shown.err
+
+
+def test_an_unsafe_or_taken_address_is_refused_before_a_model_is_loaded(run_cli: Cli) -> None:
+    missing = ("serve", "--model", "tuned:nowhere")
+    assert "SERVE_PASSWORD" in run_cli(*missing, "--host", "0.0.0.0").err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        shown = run_cli(*missing, "--port", str(taken.getsockname()[1]))
+    assert shown.code == 2
+    assert "choose another with --port" in shown.err
 
 
 def test_the_server_starts_answers_and_ends_cleanly(tmp_path: Path) -> None:

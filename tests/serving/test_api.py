@@ -34,7 +34,7 @@ def test_a_stream_is_read_by_the_official_client(running: Running) -> None:
     assert kinds == ["disclosure", "labels", "reply", "reply", "done"]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert text.startswith("> You are talking to an AI program.")
-    assert text.endswith("\n\nHow was it? Tell me more. ")
+    assert text.endswith("\n\nHow was it? Tell me more.")
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * 4 + ["stop"]
     assert chunks[0].choices[0].delta.role == "assistant"
     assert len({chunk.id for chunk in chunks}) == 1

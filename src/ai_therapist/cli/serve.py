@@ -36,12 +36,14 @@ def command(
 
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
         raise MissingExtra("serve", "fastapi", "web")
-    from ai_therapist.serving.run import make_server
+    from ai_therapist.serving.run import check_listening, make_server
     from ai_therapist.serving.service import ChatService
 
     settings = load_settings(config, assignments)
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     serving = settings.serving.model_copy(update=given)
+    password = os.environ.get("SERVE_PASSWORD") or None
+    check_listening(serving, password)
     spec = model or settings.inference.model
     notes.print("Loading the model …")
     with open_speaker(spec or Workspace.existing(workspace), settings.inference) as speaker:
@@ -51,7 +53,7 @@ def command(
         def tell(address: str) -> None:
             say(f"{name} on {address}/v1   (Ctrl-C ends it)")
 
-        server = make_server(service, password=os.environ.get("SERVE_PASSWORD") or None, on_start=tell)
+        server = make_server(service, password=password, on_start=tell)
         try:
             server.run()
         except KeyboardInterrupt:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import socket
 import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -91,6 +90,7 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
         raise RequestError("--rater: a pseudonym is up to 40 letters, digits, dots and dashes, as  --rater ann")
     from ai_therapist.cli.console import notes
     from ai_therapist.models.catalogue import sends_away
+    from ai_therapist.serving.run import check_listening
     from ai_therapist.serving.service import ChatService
     from ai_therapist.serving.studio.app import make_studio
     from ai_therapist.serving.studio.partner import find_partner
@@ -100,6 +100,8 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
     place = Workspace.existing(workspace)
     changed = {"port": opening.port, **({} if opening.host is None else {"host": opening.host})}
     serving = settings.serving.model_copy(update=changed)
+    password = os.environ.get("SERVE_PASSWORD") or None
+    check_listening(serving, password)
     with ExitStack() as stack:
         speaker, silence = find_partner(place, settings.inference, stack)
         options = StudioOptions(
@@ -116,24 +118,13 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
             place,
             ChatService(speaker, settings.inference, serving),
             options,
-            password=os.environ.get("SERVE_PASSWORD") or None,
+            password=password,
             on_start=lambda address: _tell(address, open_browser=opening.open_browser),
         )
-        _check_port(serving.host, opening.port)
         # The server ends in good order at Ctrl+C and then raises it again, unless the shell has it ignored.
         with suppress(KeyboardInterrupt):
             studio.server.run()
         notes.print("The studio is closed; what was decided is kept.")
-
-
-def _check_port(host: str, port: int) -> None:
-    """Raises RequestError where another program listens there: the server would only write it into a log."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise RequestError(f"port {port} of {host}: {error.strerror}: choose another with --port") from None
 
 
 def _tell(address: str, *, open_browser: bool) -> None:

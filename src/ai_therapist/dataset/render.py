@@ -72,7 +72,12 @@ class Answer(Record):
 
 def plain(text: str) -> str:
     """A transcript's words on one line, with no character left that could spell a control token or a new field."""
-    return " ".join(text.translate(_UNSPOKEN).split())
+    return " ".join(speakable(text).split())
+
+
+def speakable(text: str) -> str:
+    """The text with no character left that could spell a control token; as long as before."""
+    return text.translate(_UNSPOKEN)
 
 
 def instructions() -> str:

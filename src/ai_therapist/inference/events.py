@@ -67,6 +67,15 @@ class Withheld(Record):
 Outcome = Literal["complete", "stopped_at_limit", "withheld", "empty", "imminent", "timed_out", "model_failed", "help"]
 
 
+class Usage(Record):
+    """Tokens of the reply, as the model counts them; labels are weighed beside it and not counted."""
+
+    prompt_tokens: Annotated[int, Field(ge=0)]
+    """What the model read: its instructions, the conversation, and the labels that it begins its answer with."""
+    completion_tokens: Annotated[int, Field(ge=0)]
+    """What it wrote, that which was withheld included."""
+
+
 class Done(Record):
     """The turn is over and the next message can come. No turn ends the conversation."""
 
@@ -74,6 +83,8 @@ class Done(Record):
     outcome: Outcome
     error: str | None = None
     """Type of the model's exception, never its message."""
+    usage: Usage | None = None
+    """None where the model does not count, or was stopped before it told."""
 
 
 Event = Annotated[

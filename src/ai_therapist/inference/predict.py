@@ -10,12 +10,34 @@ from threading import Lock
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, reply_line
 from ai_therapist.errors import TransientError
 from ai_therapist.inference.events import LabelsPredicted
-from ai_therapist.models.protocol import AheadReader, LabelScorer, TextGenerator
+from ai_therapist.inference.stop import until
+from ai_therapist.models.protocol import (
+    GREEDY,
+    AheadReader,
+    LabelScorer,
+    Sampling,
+    SamplingGenerator,
+    Tally,
+    TextGenerator,
+)
 from ai_therapist.records import Abstention, Label, Labels
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.message import Message, TextPart
 
 _TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the reply is to be written, as the one who asks wants it."""
+
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    """Texts before the first of which the reply ends."""
+
+
+AS_USUAL = Manner()
+"""Greedy, to its own end."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +69,20 @@ class Speaker:
 
 
 def answer_pieces(
-    speaker: Speaker, messages: Sequence[Message], max_tokens: int, wait_s: float = 60.0
+    speaker: Speaker,
+    messages: Sequence[Message],
+    max_tokens: int,
+    wait_s: float = 60.0,
+    *,
+    manner: Manner = AS_USUAL,
+    tally: Tally | None = None,
 ) -> Iterator[LabelsPredicted | str]:
-    """The predicted labels, then the reply piece by piece.
+    """The predicted labels, then the reply piece by piece; `tally` is counted up with the reply's tokens.
 
     Raises TransientError where another turn holds the model for longer than `wait_s`, and whatever the models raise.
     """
     with speaker.held(wait_s):
-        yield from _answered(speaker, messages, max_tokens)
+        yield from _answered(speaker, messages, max_tokens, manner, tally or Tally())
 
 
 def read_ahead(speaker: Speaker, messages: Sequence[Message], wait_s: float) -> None:
@@ -64,7 +92,9 @@ def read_ahead(speaker: Speaker, messages: Sequence[Message], wait_s: float) -> 
             speaker.generator.read_ahead(messages)
 
 
-def _answered(speaker: Speaker, messages: Sequence[Message], max_tokens: int) -> Iterator[LabelsPredicted | str]:
+def _answered(
+    speaker: Speaker, messages: Sequence[Message], max_tokens: int, manner: Manner, tally: Tally
+) -> Iterator[LabelsPredicted | str]:
     outcomes: dict[Field, Label | Abstention] = {}
     given = Labels(client_emotion=None, strategy=None, therapist_emotion=None)
     for field in LABEL_FIELDS:
@@ -78,7 +108,13 @@ def _answered(speaker: Speaker, messages: Sequence[Message], max_tokens: int) ->
         therapist_emotion=outcomes[Field.THERAPIST_EMOTION],
     )
     prefix = answer_prefix(Field.REPLY, given)
-    yield from reply_line(speaker.generator.generate(messages, max_tokens=max_tokens, prefix=prefix))
+    writer = speaker.generator
+    pieces = (
+        writer.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=manner.sampling, tally=tally)
+        if isinstance(writer, SamplingGenerator)
+        else writer.generate(messages, max_tokens=max_tokens, prefix=prefix)
+    )
+    yield from reply_line(until(manner.stop, pieces))
 
 
 def _predict(speaker: Speaker, messages: Sequence[Message], field: Field, given: Labels) -> Label | Abstention:

@@ -32,11 +32,13 @@ from ai_therapist.inference.events import (
     LabelsPredicted,
     Outcome,
     ReplyPiece,
+    Usage,
     Withheld,
 )
 from ai_therapist.inference.isolation import Broken, settled, streamed
-from ai_therapist.inference.predict import Speaker, answer_pieces, read_ahead
+from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker, answer_pieces, read_ahead
 from ai_therapist.inference.sentences import Sentences
+from ai_therapist.models.protocol import GREEDY, SamplingGenerator, Tally
 from ai_therapist.records import Role
 from ai_therapist.records.message import Message
 from ai_therapist.safety import card, crisis, disclosures
@@ -56,6 +58,9 @@ FIXED_IMMINENT = (
 
 _TURNS_FOR_CHECK = 12
 """Earlier turns that the crisis gate sees beside the message."""
+
+NOT_ASKED = Usage(prompt_tokens=0, completion_tokens=0)
+"""Of a turn that needed no model."""
 
 FIXED_FAILED = "I could not find an answer just now. I am still here; please go on, in your own words."
 FIXED_EMPTY = "I am listening. Please go on, in your own words."
@@ -77,6 +82,7 @@ class _Sent:
     attached: Attachment | None = None
     """The clip once it was found fit to be shown."""
     max_tokens: int = 0
+    manner: Manner = AS_USUAL
     unwanted: Signal | None = None
 
     @property
@@ -144,6 +150,11 @@ class Chat:
         return self._speaker.generator.name
 
     @property
+    def samples(self) -> bool:
+        """Whether the model can draw its words."""
+        return isinstance(self._speaker.generator, SamplingGenerator)
+
+    @property
     def conversation(self) -> Conversation:
         """What was said, and what was shown as an answer."""
         return self._memory.conversation
@@ -168,23 +179,28 @@ class Chat:
         clip: Path | bytes | None = None,
         *,
         max_tokens: int | None = None,
+        manner: Manner = AS_USUAL,
         unwanted: Signal | None = None,
     ) -> Iterator[Event]:
         """Everything that is to be shown after a message of the client, as it comes; Done is the last.
 
         `clip` is a video, a sound or a picture, as a file or as its bytes; what it is follows from its content.
-        `max_tokens` may lower the limit of the settings. When another thread sets `unwanted`, the model is stopped
+        `max_tokens` may lower the limit of the settings; `manner` says how the model's words are chosen and where they
+        end, and holds for nothing that the shell itself says. When another thread sets `unwanted`, the model is stopped
         and Stopped is raised: the risk that the message showed is remembered, its words are not. "/help" shows the
         helplines and asks no model.
 
-        Raises RequestError for a message without words: nothing checks what is only heard or seen in a clip.
+        Raises RequestError for a message without words, since nothing checks what is only heard or seen in a clip, and
+        for a sampling that the model cannot do.
         """
         if not text.strip():
             raise RequestError("write a few words, with a clip too: the safety check reads words only")
         if text.strip().lower() == "/help":
-            return iter((self.help(), Done(outcome="help")))
+            return iter((self.help(), Done(outcome="help", usage=NOT_ASKED)))
+        if manner.sampling != GREEDY and not self.samples:
+            raise RequestError(f"{self.model} always takes the likeliest words: leave sampling out")
         limit = self._config.max_tokens if max_tokens is None else min(max_tokens, self._config.max_tokens)
-        return self._turn(_Sent(text, clip, max_tokens=limit, unwanted=unwanted))
+        return self._turn(_Sent(text, clip, max_tokens=limit, manner=manner, unwanted=unwanted))
 
     def _turn(self, sent: _Sent) -> Iterator[Event]:
         text = sent.text
@@ -240,7 +256,7 @@ class Chat:
         self._memory.fixed_turns += 1
         self._remember(_Sent(text), reply)
         yield ReplyPiece(source="fixed", text=reply)
-        yield Done(outcome="imminent")
+        yield Done(outcome="imminent", usage=NOT_ASKED)
 
     def _remember(self, sent: _Sent, reply: str) -> None:
         """Keep what was said and what was shown; what was withheld is not among it."""
@@ -249,7 +265,8 @@ class Chat:
 
     def _answered(self, sent: _Sent, handoff: Handoff) -> Iterator[Event]:
         reply = _GatedReply(self._config.max_reply_chars, (*self._said_by_client(), sent.text))
-        with closing(streamed(lambda: self._ask(sent), self._config.reply_timeout_s, sent.unwanted)) as items:
+        tally = Tally()
+        with closing(streamed(lambda: self._ask(sent, tally), self._config.reply_timeout_s, sent.unwanted)) as items:
             for item in items:
                 if isinstance(item, LabelsPredicted):
                     yield item
@@ -260,7 +277,8 @@ class Chat:
         yield from reply.finish()
         self._remember(sent, reply.shown)
         yield from self._handoff_after(reply, handoff)
-        yield Done(outcome=reply.outcome or "complete", error=reply.error)
+        ended: Outcome = "stopped_at_limit" if tally.at_limit else "complete"
+        yield Done(outcome=reply.outcome or ended, error=reply.error, usage=_usage(tally))
         if self._config.read_ahead and not reply.failed:
             self._read_ahead()
 
@@ -273,14 +291,21 @@ class Chat:
     def _said_by_client(self) -> tuple[str, ...]:
         return tuple(turn.text for turn in self.conversation.window(_TURNS_FOR_CHECK) if turn.role is Role.CLIENT)
 
-    def _ask(self, sent: _Sent) -> Iterator[LabelsPredicted | str]:
+    def _ask(self, sent: _Sent, tally: Tally) -> Iterator[LabelsPredicted | str]:
         shown_text = sent.text[-self._config.message_chars :]
         words = shown_text if shown_text.strip() else sent.text
         client = self.conversation.with_turn(Role.CLIENT, words).turns[-1]
         *before, now = render_prompt(self.conversation.context(self._config.context_turns), client.turn, None)
         if sent.attached is not None:
             now = Message(role="user", parts=(sent.attached, *now.parts))
-        return answer_pieces(self._speaker, [*before, now], sent.max_tokens, self._config.reply_timeout_s)
+        return answer_pieces(
+            self._speaker,
+            [*before, now],
+            sent.max_tokens,
+            self._config.reply_timeout_s,
+            manner=sent.manner,
+            tally=tally,
+        )
 
     def _handoff_after(self, reply: _GatedReply, handoff: Handoff) -> Iterator[Event]:
         """The card after a reply that failed while a risk is open, a pointer after one that speaks of a risk."""
@@ -290,6 +315,12 @@ class Chat:
             spoken_of = self._checked(reply.from_model)
             if spoken_of.at_risk:
                 yield self._card("pointer", spoken_of)
+
+
+def _usage(tally: Tally) -> Usage | None:
+    if tally.read is None or tally.written is None:
+        return None
+    return Usage(prompt_tokens=tally.read, completion_tokens=tally.written)
 
 
 class _GatedReply:

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from ai_therapist.errors import CannotTake, ConfigError, NoAnswer, TransientError
 from ai_therapist.models.options import DEFAULTS, ModelOptions
-from ai_therapist.models.protocol import JsonSchema
+from ai_therapist.models.protocol import GREEDY, JsonSchema, Sampling, Tally
 from ai_therapist.models.shown import accepted, begun, check_shown, decoded, most_tokens, shows_media
 from ai_therapist.models.wire import Reply, Service, bounded_client
 from ai_therapist.pipeline.limits import Turn, call_in_turn, retry_after_s
@@ -79,7 +79,7 @@ class _Generated(Reply):
 
 
 class GeminiModel:
-    """A Gemini model: a StructuredGenerator that sees and hears clips."""
+    """A Gemini model that sees and hears clips: a StructuredGenerator and SamplingGenerator."""
 
     def __init__(self, model: str | None = None, options: ModelOptions = DEFAULTS) -> None:
         """Raises ConfigError where neither a project nor a key is set."""
@@ -119,23 +119,42 @@ class GeminiModel:
 
     def reply(self, messages: Sequence[Message], *, max_tokens: int, schema: JsonSchema | None) -> str:
         """The whole answer, constrained to the schema where there is one and the settings allow it."""
+        config = self._config(messages, max_tokens, GREEDY, schema if self._options.structured else None)
+        return self._written(messages, max_tokens, config, Tally())
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
+        """The answer in one piece, without `prefix` where it repeats it. Raises what `reply` raises."""
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """The same, with words chosen by `sampling`; the service counts its thoughts among the words."""
+        asked = begun(messages, prefix)
+        config = self._config(asked, max_tokens, sampling, None)
+        yield self._written(asked, max_tokens, config, tally).removeprefix(prefix)
+
+    def _written(
+        self, messages: Sequence[Message], max_tokens: int, config: types.GenerateContentConfig, tally: Tally
+    ) -> str:
         check_shown(messages, self.accepts, self.name)
-        config = self._config(messages, max_tokens, schema if self._options.structured else None)
         with ExitStack() as uploads:
             contents = [self._content(message, uploads) for message in messages if message.role != "system"]
             return call_in_turn(
                 self._service.limiter,
-                partial(self._ask, contents, config, shows=shows_media(messages)),
+                partial(self._ask, contents, config, tally, shows=shows_media(messages)),
                 at_most_usd=self._at_most(messages, max_tokens),
                 attempts=self._options.attempts,
             )
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
-        """The answer in one piece, without `prefix` where it repeats it. Raises what `reply` raises."""
-        yield self.reply(begun(messages, prefix), max_tokens=max_tokens, schema=None).removeprefix(prefix)
-
     def _ask(
-        self, contents: list[types.Content], config: types.GenerateContentConfig, turn: Turn, *, shows: bool
+        self,
+        contents: list[types.Content],
+        config: types.GenerateContentConfig,
+        tally: Tally,
+        turn: Turn,
+        *,
+        shows: bool,
     ) -> str:
         try:
             # A copy, since the library writes into lists that it is given.
@@ -150,6 +169,8 @@ class GeminiModel:
         turn.succeeded(
             None if usage is None else self._options.cost_usd(usage.prompt, usage.candidates + usage.thoughts)
         )
+        if usage is not None:
+            tally.read, tally.written = usage.prompt, usage.candidates + usage.thoughts
         return _text_of(generated)
 
     def _explain(
@@ -173,7 +194,7 @@ class GeminiModel:
         raise passing from None
 
     def _config(
-        self, messages: Sequence[Message], max_tokens: int, schema: JsonSchema | None
+        self, messages: Sequence[Message], max_tokens: int, sampling: Sampling, schema: JsonSchema | None
     ) -> types.GenerateContentConfig:
         system = "\n".join(message.text for message in messages if message.role == "system")
         form: dict[str, Any] = {}
@@ -181,7 +202,9 @@ class GeminiModel:
             form = {"response_mime_type": "application/json", "response_json_schema": dict(schema)}
         return types.GenerateContentConfig(
             system_instruction=system or None,
-            temperature=0,
+            temperature=sampling.temperature,
+            top_p=None if sampling.top_p == 1 else sampling.top_p,
+            seed=sampling.seed,
             max_output_tokens=max_tokens + _THOUGHTS[self._options.thinking],
             thinking_config=types.ThinkingConfig(thinking_level=types.ThinkingLevel(self._options.thinking.upper())),
             should_return_http_response=True,

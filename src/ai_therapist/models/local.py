@@ -24,7 +24,8 @@ from ai_therapist.media.frames import load_sound
 from ai_therapist.models.base import open_base, put_adapter
 from ai_therapist.models.chat_text import ChatText
 from ai_therapist.models.clip_input import read_clip
-from ai_therapist.models.protocol import Likelihood
+from ai_therapist.models.protocol import GREEDY, Likelihood, Sampling, Tally
+from ai_therapist.models.sampling import Chooser
 from ai_therapist.models.trunks import Trunks
 from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, PROCESSOR, TunedFolder
 from ai_therapist.records.annotation import Modality
@@ -63,7 +64,7 @@ class _Seen(NamedTuple):
 
 
 class TunedModel:
-    """A model on this machine: a TextGenerator, LabelScorer and LikelihoodReader. Not safe for several threads."""
+    """A model on this machine: a SamplingGenerator, LabelScorer and LikelihoodReader. Not safe for several threads."""
 
     def __init__(self, name: str, model: Any, processor: Any) -> None:
         """`model` is a VideoLLaMA2 with its processor, or any causal language model with its tokenizer.
@@ -105,8 +106,15 @@ class TunedModel:
         Spaces at the end of `prefix` belong to the next token, as in training, and are not repeated. Raises
         UnreadableMedia for a clip that cannot be decoded and ValueError for a message that shows too much.
         """
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    @torch.inference_mode()
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """What `generate` gives, with words chosen by `sampling`; `tally` is counted up. Raises as `generate`."""
         with self.few_threads():
-            yield from self._written(messages, max_tokens, prefix)
+            yield from self._written(messages, max_tokens, prefix, Chooser(sampling), tally)
 
     @torch.inference_mode()
     def read_ahead(self, messages: Sequence[Message]) -> None:
@@ -189,10 +197,13 @@ class TunedModel:
         finally:
             torch.set_num_threads(before)
 
-    def _written(self, messages: Sequence[Message], max_tokens: int, prefix: str) -> Iterator[str]:
+    def _written(
+        self, messages: Sequence[Message], max_tokens: int, prefix: str, choose: Chooser, tally: Tally
+    ) -> Iterator[str]:
         fixed = prefix.rstrip(" ")
         withheld = prefix[len(fixed) :]
         read = self._continued(self._prompt(messages).fork(), self._ids(fixed))
+        tally.read, tally.written = int(read.cache.get_seq_length()), 0
         written: list[int] = []
         sent = 0
         for place in range(max_tokens):
@@ -200,16 +211,18 @@ class TunedModel:
             read = self._continued(read, written[-1:]) if place else read
             logits = read.logits.clone()
             logits[self._control] = -torch.inf
-            token = int(logits.argmax())
+            token = choose(logits)
             if token == self._end:
-                break
+                return
             written.append(token)
+            tally.written = len(written)
             text = self._tokenizer.decode(written)
             start = len(withheld) if text.startswith(withheld) else 0
             # A character of several bytes shows as U+FFFD until its last token is there.
             if not text.endswith("\ufffd") and len(text) > max(sent, start):
                 yield text[max(sent, start) :]
                 sent = len(text)
+        tally.at_limit = True
 
     def _weights(self, read: _Read, rows: Sequence[Sequence[int]]) -> list[float]:
         """Softmax over the summed log-likelihoods of the rows as continuations of what was read."""

@@ -23,7 +23,7 @@ from ai_therapist.errors import ConfigError, NoAnswer, Postponed, TransientError
 from ai_therapist.models.address import OFFICIAL_URL, base_url, check_address, is_loopback
 from ai_therapist.models.label_tokens import Candidate, label_masses, value_start
 from ai_therapist.models.options import DEFAULTS, ModelOptions
-from ai_therapist.models.protocol import JsonSchema, answer_schema
+from ai_therapist.models.protocol import GREEDY, JsonSchema, Sampling, Tally, answer_schema
 from ai_therapist.models.shown import accepted, begun, check_shown, decoded, most_tokens, read_file, shows_media
 from ai_therapist.models.wire import Reply, Service, bounded_client
 from ai_therapist.pipeline.limits import Turn, call_in_turn, retry_after_s
@@ -70,7 +70,7 @@ class _Completion(Reply):
 
 
 class OpenAIModel:
-    """A model on an OpenAI-compatible server: a StructuredGenerator. Its key never leaves the connection."""
+    """A model on an OpenAI-compatible server: structured and sampling. Its key never leaves the connection."""
 
     def __init__(self, model: str, options: ModelOptions = DEFAULTS) -> None:
         """Raises ConfigError for an address that cannot be used and for a service elsewhere without a key."""
@@ -117,8 +117,15 @@ class OpenAIModel:
         Servers differ in how an answer is begun for them, so the model is asked to begin with `prefix` and what it
         repeats of it is left out. Raises what `reply` raises; TransientError where the stream breaks off.
         """
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Generator[str, None, None]:
+        """The same, with words chosen by `sampling`; the server counts at the end, and not where it is stopped."""
         asked = begun(messages, prefix)
-        pieces = self._stream(self._request(asked, max_tokens), asked, max_tokens)
+        request = self._request(asked, max_tokens) | _chosen_by(sampling)
+        pieces = self._stream(request, asked, max_tokens, tally)
         yield from _without(prefix, pieces) if prefix else pieces
 
     def _call(self, request: dict[str, Any], messages: Sequence[Message], max_tokens: int) -> _Choice:
@@ -147,7 +154,9 @@ class OpenAIModel:
         _check_ending(choice.finish_reason, choice.message.content)
         return choice
 
-    def _stream(self, request: dict[str, Any], messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+    def _stream(
+        self, request: dict[str, Any], messages: Sequence[Message], max_tokens: int, tally: Tally
+    ) -> Iterator[str]:
         at_most = self._at_most(messages, max_tokens)
         with self._service.limiter.turn(at_most) as turn:
             try:
@@ -172,6 +181,9 @@ class OpenAIModel:
             except (httpx2.HTTPError, ValueError) as error:
                 raise TransientError(f"the reply broke off ({type(error).__name__})") from None
             self._pay(turn, usage)
+        if usage is not None:
+            tally.read, tally.written = usage.prompt_tokens, usage.completion_tokens
+        tally.at_limit = ending == "length"
         if ending == "content_filter":
             raise NoAnswer("blocked by the filter of the service")
 
@@ -260,6 +272,16 @@ def _manner(options: ModelOptions) -> str:
     shown = {"video": ", clips as files", "frames": f", {options.frames} frames"}.get(options.clips or "none", "")
     heard = " with sound" if options.clips == "frames" and options.sound else ""
     return shown + heard + (", labels by log-probabilities" if options.logprobs else "")
+
+
+def _chosen_by(sampling: Sampling) -> dict[str, Any]:
+    """The protocol's names of a sampling; what servers take for granted is left out, as some know only a few."""
+    request: dict[str, Any] = {"temperature": sampling.temperature}
+    if sampling.top_p != 1:
+        request["top_p"] = sampling.top_p
+    if sampling.seed is not None:
+        request["seed"] = sampling.seed
+    return request
 
 
 def _check_ending(reason: str | None, text: str | None) -> None:

@@ -1,6 +1,7 @@
 """What a model can be asked. A provider implements what it can and says what it accepts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ai_therapist.records.annotation import Modality
@@ -37,6 +38,48 @@ class TextGenerator(Model, Protocol):
         `prefix` is the beginning of the answer that is already fixed; it is not repeated in the output.
         Raises TransientError where another attempt may help.
         """
+
+
+class Sampling(NamedTuple):
+    """How the words of an answer are chosen; without anything said, always the likeliest."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest token; 1 draws by the model's own probabilities, more by flatter ones."""
+    top_p: float = 1.0
+    """Tokens are drawn from the likeliest ones that together have this probability."""
+    seed: int | None = None
+    """The same seed draws the same answer to the same messages; None draws another one each time."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether nothing is drawn."""
+        return self.temperature == 0 or self.top_p == 0
+
+
+GREEDY = Sampling()
+"""Always the likeliest token."""
+
+
+@dataclass
+class Tally:
+    """What an answer took, counted up while it is written. None: the model does not tell."""
+
+    read: int | None = None
+    """Tokens of the messages and of the answer's fixed beginning."""
+    written: int | None = None
+    """Tokens that the model wrote, without the one that ends an answer."""
+    at_limit: bool = False
+    """Whether the answer ended because no more tokens were allowed."""
+
+
+@runtime_checkable
+class SamplingGenerator(TextGenerator, Protocol):
+    """A model that can draw its words, and counts them."""
+
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """What `generate` gives, with words chosen by `sampling`. `tally` is kept up to date piece by piece."""
 
 
 @runtime_checkable

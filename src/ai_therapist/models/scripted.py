@@ -22,7 +22,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import Field, ValidationError
 
 from ai_therapist.errors import ConfigError, MissingInput, RequestError, TransientError
-from ai_therapist.models.protocol import LabelScorer, TextGenerator
+from ai_therapist.models.protocol import GREEDY, LabelScorer, Sampling, Tally, TextGenerator
 from ai_therapist.records.annotation import Modality
 from ai_therapist.records.base import Record
 from ai_therapist.records.message import Message
@@ -80,7 +80,7 @@ class _Scripted(Generic[AnswerT]):
 
 
 class ScriptedGenerator(_Scripted[str]):
-    """A TextGenerator that answers from a script."""
+    """A SamplingGenerator that answers from a script, whose words are its tokens."""
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
         """The next answer, word by word, at most `max_tokens` of them.
@@ -88,8 +88,19 @@ class ScriptedGenerator(_Scripted[str]):
         Raises the script's own exceptions, ValueError for a message that shows what the model does not accept, and
         RequestError when the script has run out: at the first piece, not at the call.
         """
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """The same whatever `sampling` says, as nothing else has any probability; `tally` counts words."""
         answer = self._answer(Request(tuple(messages), prefix))
-        yield from re.findall(r"\s*\S+\s*", answer)[:max_tokens]
+        words = re.findall(r"\s*\S+\s*", answer)
+        tally.read, tally.written = sum(len(message.text.split()) for message in messages) + len(prefix.split()), 0
+        for number, word in enumerate(words[:max_tokens], 1):
+            tally.written = number
+            yield word
+        tally.at_limit = len(words) > max_tokens
 
 
 class ScriptedScorer(_Scripted[Scores]):

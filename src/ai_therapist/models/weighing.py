@@ -26,6 +26,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from ai_therapist.models.protocol import GREEDY, Sampling, Tally
+from ai_therapist.models.sampling import Chooser
 from ai_therapist.models.shown import check_shown, shows_media
 from ai_therapist.models.turn_lines import read_turns, render_turn
 from ai_therapist.records.annotation import Modality
@@ -72,7 +74,7 @@ class _Read(NamedTuple):
 
 
 class WeighingModel:
-    """A LabelScorer and TextGenerator whose weights are loaded when it is first asked. Not safe for several threads."""
+    """A LabelScorer and SamplingGenerator, loaded when it is first asked. Not safe for several threads."""
 
     def __init__(
         self, name: str, accepts: frozenset[Modality], load: Callable[[], Network], *, calibrated: bool = True
@@ -122,15 +124,22 @@ class WeighingModel:
     @torch.inference_mode()
     def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
         """The answer in one piece, greedy; `prefix` is its fixed beginning and is not repeated."""
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    @torch.inference_mode()
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """The answer in one piece, its words chosen by `sampling`; `tally` is set before it is given."""
         check_shown(messages, self.accepts, self.name)
         read = self._continued(_copied(self._prompt(messages)), self._ids(prefix))
+        tally.read = len(read.ids)
         written: list[int] = []
-        for _ in range(max_tokens):
-            token = int(read.logits.argmax())
-            if token == self.network.end:
-                break
+        choose = Chooser(sampling)
+        while len(written) < max_tokens and (token := choose(read.logits)) != self.network.end:
             written.append(token)
             read = self._continued(read, [token])
+        tally.written, tally.at_limit = len(written), len(written) == max_tokens
         yield self.network.tokenizer.decode(written, skip_special_tokens=True)
 
     @property

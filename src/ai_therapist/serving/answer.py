@@ -1,6 +1,7 @@
 """Events of a turn in OpenAI's form: chunks of a stream, or one completion.
 
-Everything that OpenAI's form has no place for stands in the extra field `ai_therapist`:
+Tokens are those of the reply (see events.Usage); a stream tells them in a last chunk without choices, where it is asked
+to. Everything that OpenAI's form has no place for stands in the extra field `ai_therapist`:
 
 chunk       {"object": "chat.completion.chunk", "choices": […], "ai_therapist": {"conversation": …, "event": {…}}}
 completion  {"object": "chat.completion", "choices": […], "ai_therapist": {"conversation": …, "events": [{…}, …]}}
@@ -16,9 +17,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from secrets import token_hex
 from typing import Literal
 
+from ai_therapist import __version__
 from ai_therapist.inference.events import Card, Disclosure, Done, Event, ReplyPiece
 
 Json = dict[str, object]
@@ -44,6 +47,7 @@ class Answer:
     id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
     _begun: bool = False
+    _spoken: bool = False
 
     def chunk(self, event: Event) -> Json:
         """The chunk that carries an event."""
@@ -56,6 +60,10 @@ class Answer:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return self._frame("chat.completion.chunk", [choice], {"event": event.model_dump(mode="json")})
 
+    def last_chunk(self, usage: Json | None) -> Json:
+        """The chunk behind the last event, which tells the tokens of the turn; null where the model does not count."""
+        return self._frame("chat.completion.chunk", [], {}) | {"usage": usage}
+
     def completion(self, events: Sequence[Event]) -> Json:
         """The whole answer."""
         text = "".join(self._shown(events))
@@ -63,7 +71,8 @@ class Answer:
         message = {"role": "assistant", "content": text.strip(), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": done}
         extra: Json = {"events": [event.model_dump(mode="json") for event in events]}
-        return self._frame("chat.completion", [choice], extra)
+        usage = next((found for event in events if (found := usage_of(event))), None)
+        return self._frame("chat.completion", [choice], extra) | {"usage": usage}
 
     def _shown(self, events: Sequence[Event]) -> Iterator[str]:
         for event in events:
@@ -73,9 +82,12 @@ class Answer:
     def _text(self, event: Event) -> str:
         match event:
             case ReplyPiece():
-                return f"{event.text} "
+                # Before it and not behind it, so that nothing follows the last word.
+                joint, self._spoken = " " if self._spoken else "", True
+                return f"{joint}{event.text}"
             case Card() | Disclosure() if self.notices == "content":
                 quoted = "\n".join(f"> {line}" for line in event.text.splitlines())
+                self._spoken = False
                 return f"{quoted}\n\n" if not self._begun else f"\n\n{quoted}\n\n"
             case _:
                 return ""
@@ -87,9 +99,8 @@ class Answer:
             "object": kind,
             "created": self.created,
             "model": self.model,
-            "system_fingerprint": None,
+            "system_fingerprint": f"fp_{sha256(f'{__version__} {self.model}'.encode()).hexdigest()[:10]}",
             "choices": choices,
-            "usage": None,
             "ai_therapist": about,
         }
 
@@ -97,6 +108,14 @@ class Answer:
 def finish_reason(done: Done) -> Finish:
     """OpenAI's word for the way in which a turn ended."""
     return _FINISH.get(done.outcome, "stop")
+
+
+def usage_of(event: Event) -> Json | None:
+    """OpenAI's count of tokens, where the event tells them."""
+    if not isinstance(event, Done) or event.usage is None:
+        return None
+    counted: Json = event.usage.model_dump(mode="json")
+    return counted | {"total_tokens": event.usage.prompt_tokens + event.usage.completion_tokens}
 
 
 def as_sse(value: Json | Literal["[DONE]"]) -> bytes:

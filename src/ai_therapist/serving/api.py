@@ -22,7 +22,7 @@ from ai_therapist import __version__
 from ai_therapist.inference.conversation import Speaking
 from ai_therapist.inference.events import Card, Done, Event
 from ai_therapist.records import Role
-from ai_therapist.serving.answer import Answer, as_sse, without_notices
+from ai_therapist.serving.answer import Answer, Json, as_sse, usage_of, without_notices
 from ai_therapist.serving.refusal import Refused
 from ai_therapist.serving.request import ChatRequest, read_request
 from ai_therapist.serving.service import Ask, ChatService, Turn
@@ -93,13 +93,15 @@ class _Completion(Response):
             earlier=_earlier(asked),
             conversation=asked.ai_therapist.conversation,
             max_tokens=asked.token_limit,
+            manner=asked.manner,
         )
+        service.refuse_unfit(ask)
         remarks = ("system_message_not_used",) if asked.brings_instructions else ()
         async with service.turn(ask) as turn:
             answer = Answer(service.model, turn.conversation, asked.ai_therapist.notices, remarks)
             events = self._counted(turn)
             if asked.stream:
-                await _stream(send, answer, events)
+                await _stream(send, answer, events, with_usage=asked.wants_usage)
             else:
                 await JSONResponse(answer.completion([event async for event in events]))(scope, receive, send)
 
@@ -119,11 +121,18 @@ class _Completion(Response):
             metrics.turned(outcome, first_s, time.monotonic() - self._began_s)
 
 
-async def _stream(send: Send, answer: Answer, events: AsyncIterator[Event]) -> None:
+async def _stream(send: Send, answer: Answer, events: AsyncIterator[Event], *, with_usage: bool) -> None:
     headers = [(name.encode(), value.encode()) for name, value in _SSE.items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    usage: Json | None = None
     async for event in events:
-        await send({"type": "http.response.body", "body": as_sse(answer.chunk(event)), "more_body": True})
+        usage = usage_of(event) or usage
+        chunk = answer.chunk(event)
+        if with_usage:
+            chunk["usage"] = None
+        await send({"type": "http.response.body", "body": as_sse(chunk), "more_body": True})
+    if with_usage:
+        await send({"type": "http.response.body", "body": as_sse(answer.last_chunk(usage)), "more_body": True})
     await send({"type": "http.response.body", "body": as_sse("[DONE]")})
 
 

@@ -88,7 +88,7 @@ class Guard:
                 401,
                 "no_password",
                 "send the server's password as API key (Authorization: Bearer …)",
-                {"WWW-Authenticate": 'Basic realm="ai-therapist", charset="UTF-8"'},
+                headers={"WWW-Authenticate": 'Basic realm="ai-therapist", charset="UTF-8"'},
             )
 
 
@@ -105,7 +105,7 @@ class _Reader:
             raise self._too_long()
         if declared is not None and _one(scope, b"transfer-encoding") is not None:
             # Two ends of one body: what a proxy takes for the rest of it may be another request.
-            raise Refused(400, "two_lengths", "a body has a length or comes in chunks", {"Connection": "close"})
+            raise Refused(400, "two_lengths", "a body has a length or comes in chunks", headers={"Connection": "close"})
         self._until_s = asyncio.get_running_loop().time() + config.receive_s
 
     async def receive(self) -> Message:
@@ -116,7 +116,9 @@ class _Reader:
             async with asyncio.timeout_at(self._until_s):
                 message = await self._receive()
         except TimeoutError:
-            raise Refused(408, "too_slow", "the request did not arrive in time", {"Connection": "close"}) from None
+            raise Refused(
+                408, "too_slow", "the request did not arrive in time", headers={"Connection": "close"}
+            ) from None
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             if self._size > self._config.body_bytes:
@@ -126,7 +128,7 @@ class _Reader:
 
     def _too_long(self) -> Refused:
         text = f"the request is longer than {self._config.body_bytes} bytes (serving.body_bytes)"
-        return Refused(413, "too_long", text, {"Connection": "close"})
+        return Refused(413, "too_long", text, headers={"Connection": "close"})
 
 
 class _Sender:

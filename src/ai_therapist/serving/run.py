@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import APIRouter
 
-from ai_therapist.errors import ConfigError, MissingInput
+from ai_therapist.errors import ConfigError, MissingInput, RequestError
 from ai_therapist.serving.app import create_app
 from ai_therapist.serving.config import ServingConfig
 from ai_therapist.serving.connection import patient_for
@@ -86,6 +86,21 @@ def make_server(
         service,
         on_start,
     )
+
+
+def check_listening(config: ServingConfig, password: str | None) -> None:
+    """Whether the server may and can listen there, asked before a model is loaded.
+
+    Raises as `make_server`, and RequestError where another program listens there or the address is not of this machine.
+    """
+    _refuse_unsafe(config, password)
+    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise RequestError(f"port {config.port} of {config.host}: {reason}: choose another with --port") from None
 
 
 def is_loopback(host: str) -> bool:

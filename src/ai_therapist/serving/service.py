@@ -17,13 +17,15 @@ from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.conversation import Speaking
 from ai_therapist.inference.events import Card, Event
 from ai_therapist.inference.isolation import Stopped
-from ai_therapist.inference.predict import Speaker
+from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker
 from ai_therapist.inference.reply import Assessor, Chat
+from ai_therapist.models.protocol import GREEDY, SamplingGenerator
 from ai_therapist.safety import crisis
 from ai_therapist.safety.crisis import Assessment
 from ai_therapist.serving.config import ServingConfig
 from ai_therapist.serving.conversations import Conversations
 from ai_therapist.serving.metrics import Metrics
+from ai_therapist.serving.refusal import wrong
 from ai_therapist.serving.turnstile import Turnstile
 
 Said = Sequence[tuple[Speaking, str]]
@@ -40,6 +42,7 @@ class Ask:
     conversation: str | None = None
     """Id of a kept conversation, "new" for one that begins, None for a request that stands by itself."""
     max_tokens: int | None = None
+    manner: Manner = AS_USUAL
 
 
 class Turn:
@@ -68,7 +71,8 @@ class Turn:
     def run(self, chat: Chat, ask: Ask, put: asyncio.AbstractEventLoop) -> None:
         """In a thread: talk to the model until the turn is over or nobody wants it any more."""
         try:
-            for event in chat.send(ask.text, ask.clip, max_tokens=ask.max_tokens, unwanted=self._unwanted):
+            shown = chat.send(ask.text, ask.clip, max_tokens=ask.max_tokens, manner=ask.manner, unwanted=self._unwanted)
+            for event in shown:
                 put.call_soon_threadsafe(self._events.put_nowait, event)
                 if self._unwanted.is_set():
                     return
@@ -140,6 +144,13 @@ class ChatService:
             yield turn
         finally:
             turn.stop()
+
+    def refuse_unfit(self, ask: Ask) -> None:
+        """Raises Refused (400) for what this model cannot do."""
+        if ask.manner.sampling != GREEDY and not isinstance(self.speaker.generator, SamplingGenerator):
+            raise wrong(
+                "unsupported_parameter", "temperature: this model always takes the likeliest words", "temperature"
+            )
 
     def help(self) -> Card:
         """All helplines; needs no model."""

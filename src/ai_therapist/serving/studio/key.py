@@ -78,7 +78,9 @@ class Doorkeeper:
             return
         headers = Headers(scope=scope)
         if not self._key.opens(_cookie(headers.get("cookie", ""), self._key.cookie)):
-            refused = as_response(Refused(401, "no_key", "open the address that the terminal shows", dict(_HEADERS)))
+            refused = as_response(
+                Refused(401, "no_key", "open the address that the terminal shows", headers=dict(_HEADERS))
+            )
             at_the_door = scope["method"] == "GET" and scope["path"] == "/"
             await (HTMLResponse(_CLOSED, 401, _HEADERS) if at_the_door else refused)(scope, receive, send)
             return

@@ -11,6 +11,7 @@ from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.run import RUN, TOY_PRESET, open_speaker
+from ai_therapist.models.protocol import GREEDY, Sampling, SamplingGenerator, Tally
 from ai_therapist.records import Modality
 from ai_therapist.records.message import Message
 from ai_therapist.store.workspace import Workspace
@@ -29,7 +30,19 @@ class LateModel:
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "") -> Iterator[str]:
         """Pieces of the answer, as the model gives them. Raises what opening it raises, and what the model raises."""
-        yield from self._open().generator.generate(messages, max_tokens=max_tokens, prefix=prefix)
+        yield from self.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=GREEDY, tally=Tally())
+
+    def sample(
+        self, messages: Sequence[Message], *, max_tokens: int, prefix: str = "", sampling: Sampling, tally: Tally
+    ) -> Iterator[str]:
+        """The same, with words chosen by `sampling`. Raises as `generate`, and ValueError where it can draw none."""
+        generator = self._open().generator
+        if isinstance(generator, SamplingGenerator):
+            yield from generator.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=sampling, tally=tally)
+        elif sampling == GREEDY:
+            yield from generator.generate(messages, max_tokens=max_tokens, prefix=prefix)
+        else:
+            raise ValueError(f"{self.name} always takes the likeliest words")
 
     def score(self, messages: Sequence[Message], labels: Sequence[str], *, prefix: str = "") -> dict[str, float]:
         """Probabilities of labels. Raises as `generate` does, and ValueError where the model weighs no labels."""
