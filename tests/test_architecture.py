@@ -38,6 +38,7 @@ HEAVY_ONLY_IN = (
     "models/base.py",
     "models/local.py",
     "models/prompt_embeds.py",
+    "models/sampling.py",
     "models/weighing.py",
     "models/causal.py",
     "models/contextual.py",
