@@ -81,4 +81,4 @@ def test_what_was_sent_to_a_paid_service_is_named(run_cli: Cli, tmp_path: Path) 
     shown = run_cli("forget", session, "-w", arc.workspace.root, "--yes")
     assert shown.code == 0
     assert "sent away by transcribe-assemblyai (job job-7)" in shown.out
-    assert list(arc.workspace.store.tickets()) == []
+    assert list(arc.workspace.store.job_records(session)) == []

@@ -5,11 +5,13 @@ import signal
 import socket
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from ai_therapist.errors import ConfigError, ItemError, Postponed, TransientError
+from ai_therapist.pipeline.limits import SystemClock
 from ai_therapist.pipeline.stage import Job, Stage, StageConfig
 from ai_therapist.records import Transcript
 from ai_therapist.testing import make_session, make_transcript
@@ -110,16 +112,37 @@ def brief(job: Job) -> None:
     job.give(f"{job.names()[0]}+", content[-40:] + b"+")
 
 
-def paid(job: Job) -> None:
-    """Starts a job on the server that CHAOS_SERVER names, which counts it, and asks for the result by its ticket."""
-    server = os.environ["CHAOS_SERVER"]
+class Counted:
+    """A service at the address that CHAOS_SERVER names, which counts the jobs that it begins, and kills who asks."""
 
-    def ask(path: str) -> str:
-        with urllib.request.urlopen(f"{server}/{path}", timeout=30) as answer:
+    name = "counted"
+    settle_s = 2.0
+    clock = SystemClock()
+
+    def __init__(self, item: str) -> None:
+        self.item = item
+
+    def ask(self, doing: str, what: str) -> str:
+        killable = f"{os.getpid()}/{os.environ.get('CHAOS_DRIVER', 0)}"
+        with urllib.request.urlopen(f"{os.environ['CHAOS_SERVER']}/{doing}/{what}/{killable}", timeout=30) as answer:
             return str(answer.read().decode())
 
-    ticket = job.ticket(lambda: ask(f"start/{job.item}"))
-    job.give("result", ask(f"result/{ticket}").encode())
+    def prepare(self) -> str:
+        return f"{self.item}-{uuid.uuid4().hex}"
+
+    def submit(self, mark: str) -> str:
+        identity = self.ask("start", mark)
+        self.ask("answered", mark)
+        return identity
+
+    def find(self, mark: str, since_s: float) -> str | None:
+        return self.ask("find", mark) or None
+
+
+def paid(job: Job) -> None:
+    """Begins a paid job and asks for the result by its ticket."""
+    service = Counted(job.item)
+    job.give("result", service.ask("result", job.ticket(service)).encode())
 
 
 def slow(job: Job) -> None:

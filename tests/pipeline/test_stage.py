@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from ai_therapist.errors import InvalidRecord, MissingInput, TransientError
-from ai_therapist.pipeline.stage import Job, Stage, Task, run_task
+from ai_therapist.errors import InvalidRecord, MissingInput
+from ai_therapist.pipeline.stage import Stage, Task, run_task
 from ai_therapist.records import Transcript
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_digest
@@ -69,36 +69,3 @@ def test_settings_refuse_unknown_keys() -> None:
         Settings.model_validate({"surprise": 1})
     assert Settings.model_fields["extra"].description == "Enters the key and nothing else."
     assert Transcript.model_config["strict"]
-
-
-def test_a_paid_job_is_submitted_once_over_all_attempts(workspace: Workspace) -> None:
-    submitted: list[str] = []
-
-    def pay() -> str:
-        submitted.append(f"remote-{len(submitted)}")
-        return submitted[-1]
-
-    def fail(job: Job) -> None:
-        assert job.ticket(pay) == "remote-0"
-        raise TransientError("the server is away")
-
-    def finish(job: Job) -> None:
-        job.give("joined", job.ticket(pay).encode())
-
-    task = Task(stage(run=fail), "one", {}, make_digest("k"))
-    for _ in range(2):
-        with pytest.raises(TransientError):
-            run_task(workspace.store, task)
-    record = run_task(workspace.store, replace(task, stage=stage(run=finish)))
-    assert workspace.store.read(record.outputs["joined"]) == b"remote-0"
-    assert submitted == ["remote-0"]
-
-
-def test_a_ticket_that_was_dropped_is_paid_for_again(workspace: Workspace) -> None:
-    def lose(job: Job) -> None:
-        job.ticket(lambda: "remote-0")
-        job.drop_ticket()
-        job.give("joined", job.ticket(lambda: "remote-1").encode())
-
-    record = run_task(workspace.store, Task(stage(run=lose), "one", {}, make_digest("k")))
-    assert workspace.store.read(record.outputs["joined"]) == b"remote-1"

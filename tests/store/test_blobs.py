@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.errors import MissingInput, StoreError
-from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRecord, action_key
+from ai_therapist.store.actions import ActionRecord, IntentRecord, QuarantineRecord, TicketRecord, action_key
 from ai_therapist.store.blobs import Store, link_or_copy, write_atomically
 from ai_therapist.testing import make_digest
 
@@ -164,10 +165,40 @@ def test_the_first_ticket_stands_and_is_no_action(tmp_path: Path) -> None:
     assert store.ticket(first.key) is None
     assert store.keep_ticket(first) == first
     assert store.keep_ticket(first.model_copy(update={"ticket": "job-2"})) == first
-    assert list(store.tickets()) == [first]
+    assert list(store.job_records("one")) == [(store.ticket_path(first.key), first)]
     assert (list(store.actions()), list(store.quarantines())) == ([], [])
-    store.drop_ticket(first.key)
-    assert store.ticket(first.key) is None
+
+
+def test_one_alone_intends_and_only_a_spent_job_is_let_go_at_a_release(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), make_digest("a")
+    intents = [
+        IntentRecord(key=key, stage="test.stage", item="one", number=number, mark="m", by="folder", at_s=1)
+        for number in range(3)
+    ]
+    assert [store.intend(intent) for intent in (*intents, intents[1])] == [True, True, True, False]
+    assert store.intents(key) == tuple(intents)
+    ticket = store.keep_ticket(TicketRecord(key=key, stage="test.stage", item="one", ticket="job-1"))
+    assert (list(store.actions()), store.names("act")) == ([], set())
+    store.release(key)
+    assert store.ticket(key) == ticket
+    store.spend(ticket)
+    assert store.ticket(key) == ticket
+    assert len(list(store.job_records("one"))) == 5
+    assert list(store.job_records("two")) == []
+    store.release(key)
+    assert store.ticket(key) is None
+    assert store.intents(key) == ()
+    assert list(store.job_records("one")) == []
+
+
+def test_an_attempt_is_at_work_while_its_folder_and_its_process_are_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.scratch("k") as folder:
+        assert store.is_at_work(folder.name)
+    assert not store.is_at_work(folder.name)
+    for host in (socket.gethostname(), "elsewhere"):
+        (tmp_path / "tmp" / f"{host}-999999-k.x").mkdir()
+        assert not store.is_at_work(f"{host}-999999-k.x")
 
 
 def test_work_stays_until_dropped(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ import pytest
 from ai_therapist.errors import MissingInput, RequestError, StoreError, TransientError
 from ai_therapist.pipeline.driver import Item, drive
 from ai_therapist.pipeline.executors import Executor, InlineExecutor
+from ai_therapist.pipeline.limits import SystemClock
+from ai_therapist.pipeline.paid import obtain
 from ai_therapist.pipeline.stage import Stage
 from ai_therapist.pipeline.workers import LocalExecutor
-from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRecord
+from ai_therapist.store.actions import ActionRecord, IntentRecord, QuarantineRecord, TicketRecord
 from ai_therapist.store.blobs import Store
 from ai_therapist.store.bucket_store import BucketStore
 from ai_therapist.store.erasure import JOURNAL
@@ -31,6 +33,7 @@ from ai_therapist.testing import make_digest
 from tests.pipeline import stages as functions
 from tests.pipeline.chaos import contents
 from tests.pipeline.stages import Settings
+from tests.pipeline.test_paid import Shop
 from tests.store.arc import found_in, make_arc
 from tests.store.buckets import bucket
 
@@ -178,15 +181,39 @@ def test_quarantine_and_tickets_can_be_taken_back(bucket: BucketFolder, tmp_path
     assert two.names("bad") == {key}
     two.release(key)
     assert one.quarantined(key) is None
+    intent = IntentRecord(key=key, stage="transcribe", item="i", number=0, mark="upload", by="one", at_s=1)
+    assert one.intend(intent)
+    assert not two.intend(intent.model_copy(update={"by": "two"}))
+    assert two.intents(key) == (intent,)
     ticket = TicketRecord(key=key, stage="transcribe", item="i", ticket="job-1")
     one.keep_ticket(ticket)
     assert two.keep_ticket(ticket.model_copy(update={"ticket": "job-2"})).ticket == "job-1"
-    assert [record.ticket for record in two.tickets()] == ["job-1"]
-    one.drop_ticket(key)
-    assert two.ticket(key) is None or two.ticket_path(key).exists()
-    two.drop_ticket(key)
+    assert [record for _, record in two.job_records("i")] == [ticket, intent]
+    assert two.names("act") == set()
+    one.spend(ticket)
+    one.release(key)
     assert one.ticket(key) is None
-    assert list(one.tickets()) == []
+    assert list(one.job_records("i")) == []
+
+
+def test_of_four_machines_one_begins_the_paid_job(bucket: BucketFolder, tmp_path: Path) -> None:
+    shop = Shop(clock=SystemClock(), settle_s=5.0, before=[lambda: time.sleep(1.0)])
+    about = TicketRecord(key=make_digest("raced"), stage="transcribe", item="i", ticket="unknown")
+    got: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def buy(number: int) -> None:
+        store = BucketStore(tmp_path / str(number), BucketFolder.at(bucket.url))
+        barrier.wait()
+        got.append(obtain(store, about, f"machine-{number}", shop))
+
+    machines = [threading.Thread(target=buy, args=(number,)) for number in range(4)]
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        machine.join()
+    assert got == ["job-1"] * 4
+    assert len(shop.begun) == 1
 
 
 def test_a_job_is_not_paid_twice_because_the_bucket_is_away(
@@ -204,7 +231,7 @@ def test_a_job_is_not_paid_twice_because_the_bucket_is_away(
     standing = store.ticket(key)
     assert standing is not None
     assert standing.ticket == "job-1"
-    assert [record.ticket for record in BucketStore(tmp_path / "two", bucket).tickets()] == ["job-1"]
+    assert BucketStore(tmp_path / "two", bucket).ticket(key) == standing
 
 
 def test_a_store_goes_to_a_worker_without_what_it_knows(bucket: BucketFolder, tmp_path: Path) -> None:

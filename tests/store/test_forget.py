@@ -16,7 +16,7 @@ from ai_therapist.dataset.read import read_examples
 from ai_therapist.errors import MissingInput, RequestError
 from ai_therapist.records import Task, Transcript
 from ai_therapist.store import erasure
-from ai_therapist.store.actions import ActionRecord, TicketRecord
+from ai_therapist.store.actions import ActionRecord, IntentRecord, TicketRecord
 from ai_therapist.store.codec import decode
 from ai_therapist.store.erasure import JOURNAL, load_tombstones
 from ai_therapist.store.forget import forget, plan
@@ -67,7 +67,11 @@ def _plant_elsewhere(workspace: Workspace, gone: Planted) -> None:
         given = make_annotation(utterance.id, Task.EMOTION, "joy", "person:ada")
         note = given.provenance.model_copy(update={"route": gone.word()})
         workspace.decisions.add(gone.id, given.model_copy(update={"provenance": note}))
-    store.keep_ticket(TicketRecord(key=make_digest("paid"), stage="transcribe", item=gone.id, ticket=gone.word()))
+    paid = TicketRecord(key=make_digest("paid"), stage="transcribe", item=gone.id, ticket=gone.word())
+    store.spend(store.keep_ticket(paid))
+    for name in ("paid", "sent"):
+        key, mark = make_digest(name), gone.word()
+        store.intend(IntentRecord(key=key, stage="transcribe", item=gone.id, number=0, mark=mark, by="x", at_s=1))
     journal = Journal(store.work(make_digest("asking")) / "answers.jsonl")
     for number in range(5):
         journal.keep(Answer(question=question_digest(make_digest(gone.name), number), reply=gone.word()))
@@ -116,7 +120,7 @@ def test_no_canary_is_left_where_later_commands_keep_things(tmp_path: Path) -> N
     assert found_in(workspace.root, planted) == set(planted)
     found = plan(workspace, "one")
     assert found.decisions == 3
-    assert len(found.jobs) == 1
+    assert [job.split(" ")[1] for job in found.jobs] == ["(job", "(upload"]
     assert len(found.models) == 2
     forget(workspace, found)
     workspace.index.close()

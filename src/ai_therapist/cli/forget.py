@@ -41,7 +41,7 @@ def command(session: str, yes: bool, workspace: Path) -> None:
     out.print("Forgotten. The recording will be refused if it comes back.")
     for job in found.jobs:
         out.print(
-            f"Its sound was sent away by {job.stage} (job {job.ticket}). A finished job was deleted there unless you "
+            f"Its sound was sent away by {job}. A finished job was deleted there unless you "
             "kept it; delete one that did not finish in your account there",
             markup=False,
         )

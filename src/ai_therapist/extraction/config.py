@@ -50,6 +50,10 @@ class AssemblyAIConfig(StageConfig):
     jobs: Annotated[int, Field(ge=1, le=200, exclude=True)] = 5
     """Transcriptions under way at the same time, 1 to 200; the free plan allows 5."""
 
+    settle_s: Annotated[int, Field(ge=1, le=600, exclude=True)] = 60
+    """Seconds, 1 to 600, for which a transcription that a killed run may have begun is looked for at the service before
+    it is begun anew; longer than the service takes to list what it was asked for."""
+
     patience_s: Annotated[int, Field(ge=1, le=14_000, exclude=True)] = 7200
     """Seconds to wait for a transcript, 1 to 14000; the next run asks for the same one, without paying again."""
 

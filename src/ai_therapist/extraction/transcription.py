@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import cast
 
-from ai_therapist.errors import ItemError, Postponed
+from ai_therapist.errors import ItemError, Postponed, TransientError
 from ai_therapist.extraction.config import (
     AssemblyAIConfig,
     ExtractionConfig,
@@ -74,37 +75,50 @@ def run_assemblyai(job: Job) -> None:
         _give(job, assemblyai.transcript_of({}, job.item))
         return
     notes = assemblyai.Notes(job.work)
-    if notes.read("answer") is None:
+    answer = notes.read("answer")
+    if answer is None:
         with closing(assemblyai.AssemblyAI(config)) as service, service.jobs.turn() as turn:
             # The turn only counts transcriptions under way; how each request went is told for itself.
             turn.succeeded()
-            _fetch(job, service, notes)
-    _give(job, assemblyai.transcript_of(json.loads(notes.read("answer") or "{}"), job.item))
+            answer = _fetch(job, service, notes)
+    _give(job, assemblyai.transcript_of(json.loads(answer), job.item))
 
 
-def _fetch(job: Job, service: assemblyai.AssemblyAI, notes: assemblyai.Notes) -> None:
+def _fetch(job: Job, service: assemblyai.AssemblyAI, notes: assemblyai.Notes) -> str:
     """Put the answer among the notes, and only then delete it at the service."""
     config = cast(AssemblyAIConfig, job.config)
 
-    def submit() -> str:
-        packed = job.scratch / "speech.ogg"
-        sound.compress_speech(job.path("audio"), packed)
-        return assemblyai.begin(service, packed, notes)
+    def packed() -> Path:
+        path = job.scratch / "speech.ogg"
+        sound.compress_speech(job.path("audio"), path)
+        return path
 
-    identity = job.ticket(submit)
+    identity = job.ticket(assemblyai.Purchase(service, packed, config.settle_s))
     try:
-        answer = assemblyai.wait_for(service, identity, config.patience_s)
-    except ItemError:
+        answer = json.dumps(assemblyai.wait_for(service, identity, config.patience_s))
+    except ItemError as error:
+        if isinstance(error, assemblyai.JobLost) and _taken_elsewhere(job, service, notes, config.settle_s):
+            raise TransientError("another process has fetched the transcript") from None
         # Nothing more will come of it; whoever releases the item pays for another one.
-        notes.write("upload", "")
-        job.drop_ticket()
+        job.spend_ticket(identity)
         raise
-    notes.write("answer", json.dumps(answer))
+    notes.write("answer", answer)
     if not config.keep_remote:
         job.count(left_at_service=1)
         with suppress(ItemError, Postponed):
             service.delete(identity)
             job.count(left_at_service=-1)
+    return answer
+
+
+def _taken_elsewhere(job: Job, service: assemblyai.AssemblyAI, notes: assemblyai.Notes, patience_s: float) -> bool:
+    """Whether another process has had the transcript deleted at the service because it has its answer."""
+    until = service.clock.now() + patience_s
+    while not job.is_finished and notes.read("answer") is None:
+        if service.clock.now() >= until:
+            return False
+        service.clock.sleep(0.5)
+    return True
 
 
 def _give(job: Job, transcript: Transcript) -> None:

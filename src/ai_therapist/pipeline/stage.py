@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ai_therapist.errors import MissingInput
+from ai_therapist.pipeline.paid import PaidService, obtain
 from ai_therapist.store.actions import ActionRecord, JsonObject, TicketRecord, key_head, key_of
 from ai_therapist.store.blobs import Owed, Store
 from ai_therapist.store.codec import RecordT, decode, decode_all, encode, encode_all
@@ -169,25 +170,29 @@ class Job:
         self.outputs[name] = self._store.put_tree(folder, self.owed)
         return self.outputs[name]
 
-    def ticket(self, submit: Callable[[], str]) -> str:
-        """Id of the paid job of this action; `submit` starts it where no attempt before this one has.
+    def ticket(self, service: PaidService) -> str:
+        """Id of the paid job of this action, begun here unless any attempt before this one has begun it.
 
-        The id is committed before this returns, so ask for the result only after it.
+        The id is committed before this returns, so ask for the result only after it. Raises what `obtain` raises.
         """
-        standing = self._store.ticket(self._task.key)
-        if standing is None:
-            record = TicketRecord(key=self._task.key, stage=self._task.stage.name, item=self.item, ticket=submit())
-            standing = self._store.keep_ticket(record)
-        return standing.ticket
+        return obtain(self._store, self._about("unknown"), self.scratch.name, service)
 
-    def drop_ticket(self) -> None:
-        """Forget a job whose result cannot be had: another attempt pays again, so fail for good after this."""
-        self._store.drop_ticket(self._task.key)
+    def spend_ticket(self, identity: str) -> None:
+        """Note that nothing comes of the paid job: another one is begun only when this action has been released."""
+        self._store.spend(self._about(identity))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether another process has finished this very action."""
+        return self._store.action(self._task.key) is not None
 
     def count(self, **counts: int) -> None:
         """Add figures to the action's counts."""
         for name, number in counts.items():
             self.counts[name] = self.counts.get(name, 0) + number
+
+    def _about(self, identity: str) -> TicketRecord:
+        return TicketRecord(key=self._task.key, stage=self._task.stage.name, item=self.item, ticket=identity)
 
     def _remember(self, name: str, records: Sequence[BaseModel]) -> None:
         for record in records:
@@ -205,6 +210,8 @@ def run_task(store: Store, task: Task, progress: Progress = ignore_progress) -> 
 
     Raises whatever the stage raises; nothing is committed then.
     """
+    if task.attempt > 1 and (finished := store.action(task.key)) is not None:
+        return finished
     with store.scratch(task.key) as scratch:
         job = Job(task.item, task.stage.config, scratch, progress, store, task)
         task.stage.run(job)

@@ -45,8 +45,24 @@ class TicketRecord(Record):
     key: Digest
     stage: Annotated[str, Field(min_length=1)]
     item: Annotated[str, Field(min_length=1)]
-    ticket: Annotated[str, Field(min_length=1, max_length=200)]
+    ticket: Annotated[str, Field(min_length=1, max_length=500)]
     """Id of the job at the service."""
+
+
+class IntentRecord(Record):
+    """A paid job that is about to be submitted. While no ticket stands, only the service knows whether it was."""
+
+    key: Digest
+    stage: Annotated[str, Field(min_length=1)]
+    item: Annotated[str, Field(min_length=1)]
+    number: Annotated[int, Field(ge=0)]
+    """From 0; each stands for one submission at most, and the next one says that this one came to nothing."""
+    mark: Annotated[str, Field(min_length=1, max_length=500)]
+    """What the job bears, so that it can be found at the service."""
+    by: Annotated[str, Field(min_length=1, max_length=400)]
+    """Private folder of the attempt that submits it: while it is there, the attempt may still be at it."""
+    at_s: Annotated[int, Field(ge=0)]
+    """When, in seconds since 1970."""
 
 
 def action_key(

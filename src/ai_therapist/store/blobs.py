@@ -4,6 +4,8 @@
     act/ab/abcd….json   one record per finished action; its presence is the commit
     bad/ab/abcd….json   one record per quarantined action
     act/ab/abcd….ticket one record per action that has a paid job on another computer
+    act/ab/abcd….0.intent  one record per submission of a paid job, written before it
+    act/ab/abcd….spent  one record per action whose paid job gave nothing
     tmp/HOST-PID-…      private files and folders of running writers, swept when their process is gone
     work/KEY/           what an unfinished long action keeps between attempts (checkpoints)
 
@@ -23,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ai_therapist.errors import MissingInput, StoreError
-from ai_therapist.store.actions import ActionRecord, QuarantineRecord, TicketRecord
+from ai_therapist.store.actions import ActionRecord, IntentRecord, QuarantineRecord, TicketRecord
 from ai_therapist.store.codec import RecordT, canonical_json, decode, encode
 from ai_therapist.store.durable import copy_and_hash, publish, sync_folder, told_as_store_error
 from ai_therapist.store.owners import is_alive, owner_of, writer
@@ -102,9 +104,7 @@ class Store:
         """Names of all blobs ("cas") or keys of all finished ("act") or quarantined ("bad") actions, in one look."""
         found: set[str] = set()
         for folder in os.scandir(self.root / kind):
-            found.update(
-                entry.name.removesuffix(".json") for entry in os.scandir(folder) if not entry.name.endswith(".ticket")
-            )
+            found.update(name for entry in os.scandir(folder) if "." not in (name := entry.name.removesuffix(".json")))
         return found
 
     def head(self, digest: str, count: int) -> bytes:
@@ -173,7 +173,12 @@ class Store:
         return self._load_all(QuarantineRecord, "bad")
 
     def release(self, key: str) -> None:
-        """Let the action of this key be tried again, with all its attempts."""
+        """Let the action of this key be tried again, with all its attempts; a paid job that gave nothing is let go."""
+        if self._read(self._spent_path(key)) is not None:
+            self._remove(self.ticket_path(key))
+            for intent in reversed(self.intents(key)):
+                self._remove(self.intent_path(key, intent.number))
+            self._remove(self._spent_path(key))
         (self.root / "work" / key / _ORPHANED).unlink(missing_ok=True)
         self._remove(self.record_path("bad", key))
 
@@ -194,16 +199,43 @@ class Store:
         """The ticket of the action of this key, or None."""
         return self._load(TicketRecord, self.ticket_path(key))
 
-    def tickets(self) -> Iterator[TicketRecord]:
-        """All tickets, in the order of their keys."""
-        for path in self._records("act", ".ticket"):
-            record = self._load(TicketRecord, path)
-            if record is not None:
-                yield record
+    def spend(self, record: TicketRecord) -> None:
+        """Note that nothing comes of a paid job; its ticket stands until somebody releases the action."""
+        self._create(self._spent_path(record.key), encode(record))
 
-    def drop_ticket(self, key: str) -> None:
-        """Forget a ticket: the next attempt pays again."""
-        self._remove(self.ticket_path(key))
+    def intent_path(self, key: str, number: int) -> Path:
+        """Where an intent of an action lies."""
+        return self.record_path("act", key).with_suffix(f".{number}.intent")
+
+    def intend(self, record: IntentRecord) -> bool:
+        """Write an intent; returns False where another attempt has written the one of this number."""
+        return self._create(self.intent_path(record.key, record.number), encode(record))
+
+    def intents(self, key: str) -> tuple[IntentRecord, ...]:
+        """The intents of the action of this key, the latest last."""
+        found: list[IntentRecord] = []
+        while (record := self._load(IntentRecord, self.intent_path(key, len(found)))) is not None:
+            found.append(record)
+        return tuple(found)
+
+    def job_records(self, item: str) -> Iterator[tuple[Path, TicketRecord | IntentRecord]]:
+        """Every ticket, spent ticket and intent of an item, with its place."""
+        kinds: tuple[tuple[str, type[TicketRecord | IntentRecord]], ...] = (
+            (".ticket", TicketRecord),
+            (".spent", TicketRecord),
+            (".intent", IntentRecord),
+        )
+        for suffix, kind in kinds:
+            for path in self._records("act", suffix):
+                record = self._load(kind, path)
+                if record is not None and record.item == item:
+                    yield path, record
+
+    def is_at_work(self, folder: str) -> bool:
+        """Whether the attempt with this private folder, on this machine, is still under way."""
+        path = self.root / "tmp" / folder
+        host, pid = owner_of(path)
+        return path.exists() and host == socket.gethostname() and pid is not None and is_alive(pid)
 
     # folders
 
@@ -313,6 +345,9 @@ class Store:
             finally:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+    def _spent_path(self, key: str) -> Path:
+        return self.record_path("act", key).with_suffix(".spent")
 
     def _place(self, digest: str) -> Path:
         return self.root / "cas" / digest[:2] / digest

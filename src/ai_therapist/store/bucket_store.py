@@ -30,7 +30,7 @@ from ai_therapist.store.durable import publish, sync_folder
 from ai_therapist.store.objects import BucketFolder
 
 OBJECT_NAME = re.compile(
-    r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.(?:json|ticket))"
+    r"store/(?:cas/[0-9a-f]{2}/[0-9a-f]{64}|(?:act|bad)/[0-9a-f]{2}/[0-9a-f]{64}\.(?:json|ticket|spent|[0-9]+\.intent))"
 )
 """Names of the objects of a store; others below the same folder are none of ours."""
 _ASK_FIRST_BYTES = 1 << 20
@@ -102,7 +102,7 @@ class BucketStore(Store):
 
     def names(self, kind: str) -> set[str]:
         """Names of all blobs ("cas") or keys of all finished ("act") or quarantined ("bad") actions that are there."""
-        found = {Path(name).stem for name in self._listed(kind) if not name.endswith(".ticket")}
+        found = {name for listed in self._listed(kind) if "." not in (name := Path(listed).name.removesuffix(".json"))}
         if kind == "cas":
             self._known = set(found)
         return found

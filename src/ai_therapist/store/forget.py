@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ai_therapist.errors import InvalidRecord, MissingInput, RequestError
 from ai_therapist.records import SourceRecord
-from ai_therapist.store.actions import ActionRecord, TicketRecord
+from ai_therapist.store.actions import ActionRecord, IntentRecord, TicketRecord
 from ai_therapist.store.blobs import Store, hash_file
 from ai_therapist.store.bucket_store import BucketStore
 from ai_therapist.store.codec import canonical_json, decode, encode
@@ -54,8 +54,8 @@ class Forgetting:
     """What people decided about the session; nothing can make it again."""
     remote: tuple[Upload, ...]
     """Repositories elsewhere that it was sent to: they stay, and are named."""
-    jobs: tuple[TicketRecord, ...]
-    """Paid jobs on other computers that were given its sound."""
+    jobs: tuple[str, ...]
+    """Stages and ids of the paid jobs on other computers that were given its sound."""
 
 
 def plan(workspace: Workspace, session: str) -> Forgetting:
@@ -114,7 +114,7 @@ def plan(workspace: Workspace, session: str) -> Forgetting:
         ledgers=tuple(sorted(Path(path).stem for path in dropped)),
         decisions=workspace.decisions.count(session_id),
         remote=sent,
-        jobs=tuple(ticket for ticket in workspace.store.tickets() if ticket.item == session_id),
+        jobs=_jobs(workspace.store, session_id),
     )
 
 
@@ -237,11 +237,23 @@ def _referenced(store: Store, trail: _Trail, runs: list[RunRecord]) -> set[str]:
     return kept
 
 
+def _jobs(store: Store, session: str) -> tuple[str, ...]:
+    """The stage and the id of each job that the sound was sent away for; of one that was never noted, its upload."""
+    records = [record for _, record in store.job_records(session)]
+    noted = {
+        record.key: f"{record.stage} (job {record.ticket})" for record in records if isinstance(record, TicketRecord)
+    }
+    lost = {
+        record.key: f"{record.stage} (upload {record.mark})" for record in records if isinstance(record, IntentRecord)
+    }
+    return tuple(sorted((lost | noted).values()))
+
+
 def _store_paths(store: Store, trail: _Trail, session: str, gone: Iterable[str]) -> Iterator[str]:
     """Blobs, quarantine records, tickets and action records, relative to the workspace."""
     yield from (f"store/cas/{digest[:2]}/{digest}" for digest in sorted(gone))
     places = [store.record_path("bad", record.key) for record in store.quarantines() if record.item == session]
-    places += [store.ticket_path(record.key) for record in store.tickets() if record.item == session]
+    places += [path for path, _ in store.job_records(session)]
     places += trail.damaged
     places += [store.record_path("act", key) for key in sorted(trail.erased)]
     yield from (path.relative_to(store.root.parent).as_posix() for path in places)

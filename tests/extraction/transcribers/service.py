@@ -1,8 +1,10 @@
 """A loopback stand-in for AssemblyAI that speaks its protocol to the vendor's own SDK, and counts what is paid for."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -44,8 +46,17 @@ class Service:
     answer: dict[str, object] = field(default_factory=lambda: dict(ANSWER))
     faults: dict[str, list[Response]] = field(default_factory=dict)
     """Answers given first, by "upload", "submit", "poll", "list"."""
+    before_submit: Callable[[Request], Response | None] = lambda request: None
+    """Called when a submission arrives; what it gives is the answer, and nothing is begun."""
     after_submit: Callable[[], Response | None] = lambda: None
     """Called when a submission is accepted and before it is answered; what it gives is the answer instead."""
+    listed_after_s: float = 0.0
+    """How long a transcription that was begun is not in the list yet."""
+    others: int = 0
+    """Transcriptions of other people's, newer than ours, in the list."""
+    pages: int = 0
+    """Pages of the list that were asked for."""
+    begun_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.server.expect_request("/v2/upload", method="POST").respond_with_handler(self._upload)
@@ -73,25 +84,29 @@ class Service:
         return fault or _json({"upload_url": f"https://cdn.example.org/{len(self.uploads)}"})
 
     def _submit(self, request: Request) -> Response:
-        fault = self._fault("submit", request)
+        fault = self._fault("submit", request) or self.before_submit(request)
         if fault is not None:
             return fault
         self.submitted.append(json.loads(request.get_data()))
+        self.begun_s.append(time.time())
         return self.after_submit() or _json(self._state(len(self.submitted) - 1, "queued"))
 
     def _list(self, request: Request) -> Response:
-        items = [
-            {
-                "audio_url": one["audio_url"],
-                "created": "2026-01-01T00:00:00",
-                "id": f"job-{number}",
-                "resource_url": "x",
-                "status": "processing",
-            }
-            for number, one in enumerate(self.submitted)
+        self.pages += 1
+        ours = [
+            entry(f"job-{number}", str(one["audio_url"]), begun_s)
+            for number, (one, begun_s) in enumerate(zip(self.submitted, self.begun_s, strict=True))
+            if time.time() >= begun_s + self.listed_after_s
         ]
-        page = {"limit": 100, "result_count": len(items), "current_url": "x", "prev_url": None, "next_url": None}
-        return self._fault("list", request) or _json({"page_details": page, "transcripts": items[::-1]})
+        theirs = [entry(f"other-{number}", f"https://x/{number}", time.time()) for number in range(self.others)]
+        old = [entry(f"old-{number}", f"https://y/{number}", 1e9 - number) for number in range(500)]
+        items = [*theirs, *ours[::-1], *old]
+        before, limit = request.args.get("before_id"), int(request.args.get("limit", 10))
+        begin = next((place for place, one in enumerate(items, 1) if one["id"] == before), 0)
+        shown = items[begin : begin + limit]
+        older = f"{self.url}/v2/transcript?limit={limit}&before_id={shown[-1]['id']}" if shown else None
+        page = {"limit": limit, "result_count": len(shown), "current_url": "x", "prev_url": older, "next_url": None}
+        return self._fault("list", request) or _json({"page_details": page, "transcripts": shown})
 
     def _poll(self, request: Request) -> Response:
         self.polls += 1
@@ -111,6 +126,12 @@ class Service:
 
     def _state(self, number: int, status: str) -> dict[str, object]:
         return {"id": f"job-{number}", "status": status, "audio_url": self.submitted[number]["audio_url"]}
+
+
+def entry(identity: str, address: str, begun_s: float) -> dict[str, str]:
+    # The service names no zone; its times are in UTC.
+    created = datetime.fromtimestamp(begun_s, UTC).replace(tzinfo=None).isoformat()
+    return {"audio_url": address, "created": created, "id": identity, "resource_url": "x", "status": "processing"}
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import pytest
 from pytest_httpserver import HTTPServer
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from ai_therapist.errors import ConfigError, ItemError, Postponed
 from ai_therapist.extraction.config import AssemblyAIConfig, ExtractionConfig
@@ -26,10 +26,11 @@ from ai_therapist.store.codec import decode, encode
 from ai_therapist.store.forget import forget, plan
 from ai_therapist.store.workspace import ItemRecord, Status, Workspace
 from ai_therapist.testing import RecordingSpec, make_consent, make_recording, make_session
-from tests.extraction.transcribers.service import ANSWER, WORDS, Service, failing
+from tests.extraction.transcribers import service as stand_in
+from tests.extraction.transcribers.service import ANSWER, WORDS, Service, entry, failing
 
 ROOT = Path(__file__).parents[3]
-CONFIG = ExtractionConfig(transcriber="assemblyai")
+CONFIG = ExtractionConfig(transcriber="assemblyai", assemblyai=AssemblyAIConfig(settle_s=2))
 
 
 class Clock:
@@ -49,10 +50,10 @@ class Clock:
 
 @pytest.fixture
 def service(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Service:
-    stand_in = Service(httpserver)
+    made = Service(httpserver)
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", "a-key")
-    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", stand_in.url)
-    return stand_in
+    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", made.url)
+    return made
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_wait_that_is_too_long_is_taken_up_by_the_next_run(
     service: Service, workspace: Workspace, folder: Path
 ) -> None:
     service.finished = False
-    impatient = CONFIG.model_copy(update={"assemblyai": AssemblyAIConfig(patience_s=1)})
+    impatient = CONFIG.model_copy(update={"assemblyai": AssemblyAIConfig(patience_s=1, settle_s=2)})
     item = run(workspace, folder, impatient)
     assert item.status is Status.SKIPPED
     assert "run the same command again" in (item.reason or "")
@@ -216,8 +217,8 @@ def test_a_busy_or_confused_service_is_asked_again(service: Service, kind: str, 
     if kind == "poll":
         assert wait_for(client, identity, 60)["text"] == "how so"
     else:
-        assert client.find("https://cdn.example.org/1") == "job-0"
-        assert client.find("https://cdn.example.org/2") is None
+        assert client.find("https://cdn.example.org/1", time.time()) == "job-0"
+        assert client.find("https://cdn.example.org/2", time.time()) is None
     if fault.status_code == 429:
         assert sum(clock.waited) >= 14
     client.close()
@@ -249,6 +250,29 @@ def test_a_submission_without_a_readable_answer_is_found_and_not_repeated(
     assert (len(service.uploads), len(service.submitted)) == (1, 1)
 
 
+def test_the_list_is_read_on_until_it_is_older_than_the_submission(service: Service) -> None:
+    client = AssemblyAI(AssemblyAIConfig())
+    client.submit("https://cdn.example.org/1")
+    service.others = 750
+    assert client.find("https://cdn.example.org/1", time.time()) == "job-0"
+    assert service.pages == 8
+    service.pages = 0
+    assert client.find("https://cdn.example.org/2", time.time()) is None
+    assert service.pages == 8
+    # Of an account that is younger than the submission the whole list is read.
+    assert client.find("https://cdn.example.org/2", 0.0) is None
+    assert service.pages > 20
+    client.close()
+
+
+def test_a_time_that_cannot_be_read_ends_no_search(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand_in, "entry", lambda *of: entry(*of) | {"created": "yesterday"})
+    client = AssemblyAI(AssemblyAIConfig())
+    assert client.find("https://cdn.example.org/2", time.time()) is None
+    assert service.pages == 6
+    client.close()
+
+
 def test_an_upload_that_expired_is_sent_again(service: Service, workspace: Workspace, folder: Path) -> None:
     service.faults["submit"] = [failing(404)]
     assert run(workspace, folder).status is Status.DONE
@@ -257,10 +281,10 @@ def test_an_upload_that_expired_is_sent_again(service: Service, workspace: Works
 
 def test_forgetting_a_session_takes_its_ticket(service: Service, workspace: Workspace, folder: Path) -> None:
     service.finished = False
-    item = run(workspace, folder, CONFIG.model_copy(update={"assemblyai": AssemblyAIConfig(patience_s=1)}))
-    assert [ticket.item for ticket in workspace.store.tickets()] == [item.item]
+    item = run(workspace, folder, CONFIG.model_copy(update={"assemblyai": AssemblyAIConfig(patience_s=1, settle_s=2)}))
+    assert len(list(workspace.store.job_records(item.item))) == 2
     forget(workspace, plan(workspace, item.item))
-    assert list(workspace.store.tickets()) == []
+    assert list(workspace.store.job_records(item.item)) == []
     assert not list((workspace.root / "store" / "work").iterdir())
 
 
@@ -284,20 +308,27 @@ def kill(driver: subprocess.Popen[bytes]) -> None:
     driver.wait()
 
 
-@pytest.mark.parametrize("moment", ["before the ticket", "after the ticket"])
-def test_a_driver_killed_after_it_paid_never_pays_again(
+@pytest.mark.parametrize("moment", ["on its way", "lost on its way", "before the answer", "after the ticket"])
+def test_a_driver_killed_around_its_payment_never_pays_twice(
     service: Service, folder: Path, tmp_path: Path, moment: str
 ) -> None:
     """The stand-in counts: one upload and one submission over three runs, two of them killed."""
     root = tmp_path / "work"
     drivers: list[subprocess.Popen[bytes]] = []
 
-    def die() -> Response | None:
-        if moment == "before the ticket" and len(service.submitted) == 1:
+    def arrive(request: Request) -> Response | None:
+        if len(drivers) == 1 and moment.endswith("way"):
+            kill(drivers[-1])
+            return failing(500) if moment.startswith("lost") else None
+        return None
+
+    def answer() -> Response | None:
+        if len(drivers) == 1 and moment == "before the answer":
             kill(drivers[-1])
         return None
 
-    service.after_submit = die
+    service.before_submit, service.after_submit = arrive, answer
+    service.listed_after_s = 0.7
     service.finished = False
     for _ in range(2):
         before = service.polls
@@ -311,3 +342,18 @@ def test_a_driver_killed_after_it_paid_never_pays_again(
     assert (len(service.uploads), len(service.submitted)) == (1, 1)
     (done,) = (action for action in Workspace(root).store.actions() if action.stage == "transcribe-assemblyai")
     assert done.counts["utterances"] == 2
+
+
+def test_two_drivers_at_the_same_session_pay_once(service: Service, folder: Path, tmp_path: Path) -> None:
+    def arrive(request: Request) -> Response | None:
+        time.sleep(1)
+        return None
+
+    service.before_submit = arrive
+    drivers = [start(tmp_path / "work", folder) for _ in range(3)]
+    assert [driver.wait(90) for driver in drivers] == [0, 0, 0]
+    assert len(service.submitted) == 1
+    workspace = Workspace(tmp_path / "work")
+    (done,) = (action for action in workspace.store.actions() if action.stage == "transcribe-assemblyai")
+    assert done.counts["utterances"] == 2
+    assert list(workspace.store.quarantines()) == []

@@ -2,9 +2,9 @@
 
     upload ─ submit ─ ticket ─ poll … poll ─ result ─ deleted there
 
-A transcription that was submitted is never submitted again: its id is committed before it is polled, and a run that
-died between the two finds it again by the address of its upload, which no other transcription has. The key is read
-from ASSEMBLYAI_API_KEY.
+A transcription that was submitted is never submitted again: that it is about to be is written down before, its id is
+committed before it is polled, and a run that died in between looks for it by the address of its upload, which no other
+transcription has (pipeline/paid.py). The key is read from ASSEMBLYAI_API_KEY.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -52,9 +54,10 @@ _REQUESTS_PER_MINUTE = 1000.0
 
 _UPLOAD_TIMEOUT_S = 600.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 15.0
-_SUBMISSIONS = 4
 _LISTED = 100
-"""Transcriptions, newest first, among which one that was submitted and not noted is looked for."""
+"""Transcriptions on one page of the list, newest first, in which one that was submitted and not noted is looked for."""
+_CLOCKS_DIFFER_S = 86_400.0
+"""By how much the clock of this machine may be off: the list is read on to this long before the submission."""
 
 T = TypeVar("T")
 
@@ -114,7 +117,7 @@ class AssemblyAI:
     def submit(self, address: str) -> str:
         """Begin a transcription, which is paid for; returns its id. Tried once: see `find`.
 
-        Raises TransientError where nobody can say whether it began.
+        Raises ServerBusy where it did not begin, and another TransientError where nobody can say whether it did.
         """
         from assemblyai import types
         from assemblyai.prerecorded.v2 import api
@@ -141,18 +144,25 @@ class AssemblyAI:
             turn.succeeded()
         return identity
 
-    def find(self, address: str) -> str | None:
-        """Id of the transcription of an upload among the newest, or None where there is none."""
+    def find(self, address: str, since_s: float) -> str | None:
+        """Id of the transcription of an upload begun at `since_s` (seconds since 1970) or later, or None.
+
+        The list is read page by page, from the newest on, until it is older than that or ends.
+        """
         from assemblyai import types
         from assemblyai.prerecorded.v2 import api
 
-        parameters = types.ListTranscriptParameters(limit=_LISTED)
-
-        def look() -> str | None:
-            listed = api.list_transcripts(self._client.http_client, parameters).transcripts
-            return next((one.id for one in listed if one.audio_url == address), None)
-
-        return self._call(look)
+        page: str | None = None
+        while True:
+            parameters = types.ListTranscriptParameters(limit=_LISTED, before_id=page)
+            listed = self._call(partial(api.list_transcripts, self._client.http_client, parameters))
+            for one in listed.transcripts:
+                if one.audio_url == address:
+                    return one.id
+            before, page = page, listed.page_details.before_id_of_prev_url
+            ended = not listed.transcripts or page in (None, before)
+            if ended or _begun_s(listed.transcripts[-1].created) < since_s - _CLOCKS_DIFFER_S:
+                return None
 
     def result(self, identity: str) -> dict[str, object] | None:
         """The finished transcript as the service gives it, or None while it is being made.
@@ -224,34 +234,31 @@ def _old_pydantic() -> Iterator[None]:
         yield
 
 
-def begin(service: AssemblyAI, sound: Path, notes: Notes) -> str:
-    """Id of the transcription of `sound`, submitted here unless an attempt before this one has done so.
+class Purchase:
+    """How the transcription of one file is begun: the address of its upload is the mark by which it is found."""
 
-    Raises Postponed where the service stays out of reach; what was begun by then is found by the next run.
-    """
-    address = notes.read("upload")
-    if address is not None and notes.read("submitted") is not None:
-        found = service.find(address)
-        if found is not None:
-            return found
-    if address is None:
-        address = service.upload(sound)
-        notes.write("upload", address)
-    for attempt in range(_SUBMISSIONS):
-        notes.write("submitted", address)
+    name = SCOPE
+
+    def __init__(self, service: AssemblyAI, sound: Callable[[], Path], settle_s: float) -> None:
+        self._service = service
+        self._sound = sound
+        self.settle_s = settle_s
+        self.clock = service.clock
+
+    def prepare(self) -> str:
+        """Send the sound, which costs nothing."""
+        return self._service.upload(self._sound())
+
+    def submit(self, mark: str) -> str | None:
+        """Begin the transcription; None where its upload has expired."""
         try:
-            return service.submit(address)
+            return self._service.submit(mark)
         except JobLost:
-            notes.write("upload", "")
-            raise TransientError("the upload has expired: it is sent again") from None
-        except TransientError as error:
-            problem = error
-        # Whether the service took it, only the service can say.
-        service.jobs.rest(attempt)
-        found = service.find(address)
-        if found is not None:
-            return found
-    raise Postponed(f"{SCOPE}: {_SUBMISSIONS} submissions failed, the last one with: {problem}: run it again later")
+            return None
+
+    def find(self, mark: str, since_s: float) -> str | None:
+        """Id of the transcription of an upload."""
+        return self._service.find(mark, since_s)
 
 
 class Notes:
@@ -261,12 +268,12 @@ class Notes:
         self._folder = folder
 
     def read(self, name: str) -> str | None:
-        """A note, or None where there is none or an empty one."""
+        """A note, or None where there is none."""
         path = self._folder / name
-        return (path.read_text("utf-8") if path.exists() else "") or None
+        return path.read_text("utf-8") if path.exists() else None
 
     def write(self, name: str, text: str) -> None:
-        """Keep a note; an empty one takes it back."""
+        """Keep a note."""
         write_atomically(self._folder / name, text.encode())
 
 
@@ -289,6 +296,15 @@ def transcript_of(value: dict[str, object], session: str) -> Transcript:
     if not value.get("text") and not value.get("utterances"):
         return Transcript(session=session, transcriber=f"assemblyai: {model}", utterances=())
     return to_transcript(assemblyai_passages(value, where), session, f"assemblyai: {model}", where)
+
+
+def _begun_s(created: str) -> float:
+    """Seconds since 1970 of a time in the list, without a zone in UTC; infinity for one that cannot be read."""
+    try:
+        time_read = datetime.fromisoformat(created)
+    except ValueError:
+        return float("inf")
+    return (time_read if time_read.tzinfo is not None else time_read.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: object, what: str) -> str:
