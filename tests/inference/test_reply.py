@@ -14,7 +14,7 @@ from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, L
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
 from ai_therapist.safety.crisis import UNCHECKED, Assessment, Said
-from ai_therapist.safety.output import REPLACEMENTS, Reason
+from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, Reason
 from ai_therapist.testing import make_recording
 from tests.inference.scripts import CANARY, TODAY, Endless, Hanging, cards_of, make_chat, outcome_of, reply_of, replying
 
@@ -116,6 +116,22 @@ def test_a_withheld_sentence_stops_the_model_and_is_never_shown_or_remembered() 
     list(chat.send(CALM))
     assert not any(CANARY in message.text for request in model.requests for message in request.messages)
     assert CANARY not in repr(events)
+
+
+def test_one_claim_is_left_out_and_the_reply_goes_on() -> None:
+    chat = make_chat(replying("I hear how long that was. As your therapist, I worry. Who could sit with you tonight?"))
+    events = list(chat.send(CALM))
+    assert [event.kind for event in events if event.kind in {"reply", "repaired"}] == [
+        "reply",
+        "repaired",
+        "reply",
+        "reply",
+    ]
+    assert reply_of(events) == (
+        f"I hear how long that was. {REPAIRS[Reason.CLAIMS_PROFESSIONAL]} Who could sit with you tonight?"
+    )
+    assert outcome_of(events) == "repaired"
+    assert chat.conversation.turns[-1].turn.text == reply_of(events)
 
 
 def test_a_claim_that_is_cut_into_sentences_is_withheld() -> None:

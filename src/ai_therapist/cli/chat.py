@@ -187,6 +187,8 @@ def _show_one(event: Event, *, labels: bool) -> None:
                 outcome = getattr(event, name)
                 shown = _likeliest(outcome) if isinstance(outcome, Label) else f"none ({outcome.reason})"
                 out.print(f"{name.replace('_', ' ')}: {shown}", style="dim", markup=False)
+        case kinds.Repaired():
+            out.print(f"(a sentence of the reply was left out: {event.reason})", style="dim", markup=False)
         case kinds.Withheld():
             out.print(f"(a part of the reply was withheld: {event.reason})", style="dim", markup=False)
         case kinds.Done(outcome="timed_out" | "model_failed"):

@@ -64,7 +64,25 @@ class Withheld(Record):
     rule: str
 
 
-Outcome = Literal["complete", "stopped_at_limit", "withheld", "empty", "imminent", "timed_out", "model_failed", "help"]
+class Repaired(Record):
+    """A single sentence of the model's reply is left out; the fixed one that comes next stands in its place."""
+
+    kind: Literal["repaired"] = "repaired"
+    reason: Reason
+    rule: str
+
+
+Outcome = Literal[
+    "complete",
+    "repaired",
+    "stopped_at_limit",
+    "withheld",
+    "empty",
+    "imminent",
+    "timed_out",
+    "model_failed",
+    "help",
+]
 
 
 class Usage(Record):
@@ -88,5 +106,6 @@ class Done(Record):
 
 
 Event = Annotated[
-    Disclosure | Card | ClipRefused | LabelsPredicted | ReplyPiece | Withheld | Done, Field(discriminator="kind")
+    Disclosure | Card | ClipRefused | LabelsPredicted | ReplyPiece | Repaired | Withheld | Done,
+    Field(discriminator="kind"),
 ]

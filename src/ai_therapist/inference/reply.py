@@ -3,6 +3,7 @@
 message ─▶ crisis check ─▶ card or pointer ─▶ disclosure if asked
               │ imminent: a fixed reply stands instead of the model's
               └▶ labels ─▶ sentence ─▶ output gate ─▶ shown        (each sentence)
+                                           ├ left out: a fixed sentence in its place, the reply goes on
                                            └ withheld: a fixed sentence, the model is stopped
            anything breaks or takes too long: a fixed sentence, and the card if a risk is open
 """
@@ -31,6 +32,7 @@ from ai_therapist.inference.events import (
     Event,
     LabelsPredicted,
     Outcome,
+    Repaired,
     ReplyPiece,
     Usage,
     Withheld,
@@ -43,7 +45,8 @@ from ai_therapist.records import Role
 from ai_therapist.records.message import Message
 from ai_therapist.safety import card, crisis, disclosures
 from ai_therapist.safety.crisis import Assessment, Level, Said
-from ai_therapist.safety.output import REPLACEMENTS, Verdict, judge_reply, judge_whole, needs_whole
+from ai_therapist.safety.gate import Piece, ReplyGate
+from ai_therapist.safety.output import REPLACEMENTS, Verdict
 from ai_therapist.safety.policy import Handoff, Watch
 
 FIXED_IMMINENT = (
@@ -329,15 +332,16 @@ class _GatedReply:
     def __init__(self, max_chars: int, said: Sequence[str]) -> None:
         """`said` are the client's messages, oldest first, the last of them being answered."""
         self._max_chars = max_chars
-        self._said = said
-        self._waits = needs_whole(said)
-        """Whether nothing is shown before the whole reply is judged."""
+        self._gate = ReplyGate(said)
         self._sentences = Sentences()
-        self.from_model = ""
-        """The model's own words that passed sentence by sentence."""
         self.shown = ""
         self.outcome: Outcome | None = None
         self.error: str | None = None
+
+    @property
+    def from_model(self) -> str:
+        """The model's own words that passed sentence by sentence."""
+        return self._gate.words
 
     @property
     def failed(self) -> bool:
@@ -358,13 +362,12 @@ class _GatedReply:
         """What is shown when the model has ended: its last sentence, or a fixed one where it said nothing."""
         if self.outcome is None:
             yield from self._pass(self._sentences.rest())
-        if self.outcome in {None, "stopped_at_limit"} and self.from_model:
-            whole = judge_whole(self.from_model, self._said)
-            if not whole.passed:
-                yield from self._withhold(whole)
-            elif self._waits:
-                self.shown = self.from_model
-                yield ReplyPiece(source="model", text=self.from_model)
+        if self.outcome in {None, "stopped_at_limit"}:
+            yield from self._given(self._gate.finish())
+            if self._gate.withheld is not None:
+                yield from self._withhold(self._gate.withheld)
+            elif self._gate.repaired is not None:
+                self.outcome = self.outcome or "repaired"
         if not self.shown:
             self.outcome = "empty"
             yield self._fixed(FIXED_EMPTY)
@@ -374,16 +377,20 @@ class _GatedReply:
             words = plain(sentence)
             if self.outcome is not None or not words:
                 continue
-            verdict = judge_reply(self.from_model, words, self._said)
-            if not verdict.passed:
-                yield from self._withhold(verdict)
-            elif len(self.from_model) + len(words) > self._max_chars and self.from_model:
+            if len(self.from_model) + len(words) > self._max_chars and self.from_model:
                 self.outcome = "stopped_at_limit"
-            else:
-                self.from_model = f"{self.from_model} {words}".strip()
-                if not self._waits:
-                    self.shown = f"{self.shown} {words}".strip()
-                    yield ReplyPiece(source="model", text=words)
+                continue
+            yield from self._given(self._gate.take(words))
+            if self._gate.withheld is not None:
+                yield from self._withhold(self._gate.withheld)
+
+    def _given(self, pieces: Sequence[Piece]) -> Iterator[Event]:
+        for piece in pieces:
+            why = self._gate.repaired
+            if piece.source == "fixed" and why is not None and why.reason is not None and why.rule is not None:
+                yield Repaired(reason=why.reason, rule=why.rule)
+            self.shown = f"{self.shown} {piece.text}".strip()
+            yield ReplyPiece(source=piece.source, text=piece.text)
 
     def _withhold(self, verdict: Verdict) -> Iterator[Event]:
         if verdict.reason is None or verdict.rule is None:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     CLAIMS_PROFESSIONAL = "claims_professional"
     CLAIMS_HUMAN = "claims_human"
     DIAGNOSIS = "diagnosis"
+    MEDICINE = "medicine"
     METHOD_INFORMATION = "method_information"
     AGREES_TO_HARM = "agrees_to_harm"
     SECRECY = "secrecy"
@@ -43,16 +44,26 @@ class Reason(StrEnum):
 
 _ASIDE = "The model's answer was held back here, because it was not safe to show."
 
+REPAIRS: dict[Reason, str] = {
+    Reason.CLAIMS_PROFESSIONAL: "I am an AI program, not a therapist or any other professional.",
+    Reason.CLAIMS_HUMAN: "I am an AI program, not a person.",
+    Reason.DIAGNOSIS: "Only a professional who knows you can say what lies behind this.",
+    Reason.CONTRACT: "You owe me no promise; what matters is that you do not stay alone with this.",
+    Reason.FEEDS_EPISODE: "Nothing has to be decided or finished right now.",
+}
+"""What stands in the place of a single sentence that is left out of a reply."""
+
 REPLACEMENTS: dict[Reason, str] = {
-    Reason.CLAIMS_PROFESSIONAL: f"{_ASIDE} I am an AI program, not a therapist or any other professional.",
-    Reason.CLAIMS_HUMAN: f"{_ASIDE} I am an AI program, not a person.",
-    Reason.DIAGNOSIS: f"{_ASIDE} Only a professional who knows you can say what lies behind this.",
+    Reason.CLAIMS_PROFESSIONAL: f"{_ASIDE} {REPAIRS[Reason.CLAIMS_PROFESSIONAL]}",
+    Reason.CLAIMS_HUMAN: f"{_ASIDE} {REPAIRS[Reason.CLAIMS_HUMAN]}",
+    Reason.DIAGNOSIS: f"{_ASIDE} {REPAIRS[Reason.DIAGNOSIS]}",
     Reason.METHOD_INFORMATION: f"{_ASIDE} I would rather hear what makes this moment so hard.",
     Reason.AGREES_TO_HARM: f"{_ASIDE} Your safety matters, and so does that of the people around you.",
+    Reason.MEDICINE: f"{_ASIDE} Medicines are a matter for the doctor who prescribes them; please ask before a change.",
     Reason.SECRECY: f"{_ASIDE} I can promise no secrecy, and telling somebody you trust can help.",
     Reason.DEPENDENCE: f"{_ASIDE} I am a program; the people around you can give what I cannot.",
     Reason.ENDS_CONVERSATION: f"{_ASIDE} You can go on talking here for as long as you like.",
-    Reason.CONTRACT: f"{_ASIDE} You owe me no promise; what matters is that you do not stay alone with this.",
+    Reason.CONTRACT: f"{_ASIDE} {REPAIRS[Reason.CONTRACT]}",
     Reason.AGREES_WITH_DELUSION: f"{_ASIDE} What you go through sounds frightening. You are alive and here, and there "
     "may be another explanation for what you notice. A doctor or somebody you trust can look at it with you.",
     Reason.FEEDS_EPISODE: f"{_ASIDE} Nothing has to be decided now. Sleep, and a talk with a doctor or with somebody "
@@ -72,6 +83,8 @@ class Verdict(Record):
 
     reason: Reason | None = None
     rule: str | None = None
+    isolated: bool = False
+    """Whether the piece may be left out and the rest be shown."""
 
     @property
     def passed(self) -> bool:
@@ -85,6 +98,8 @@ class OutputRule(Record):
     id: Annotated[str, Field(pattern=r"^[A-Z]{2}-\d\d$")]
     reason: Annotated[Reason, Field(strict=False)]
     note: str
+    isolated: bool = False
+    """Whether a sentence that meets it says nothing against those around it."""
     excused: tuple[str, ...] = ()
     """What makes it no fault where it ends right before: a refusal, a worry, a possibility."""
     quotable: str | None = None
@@ -107,6 +122,8 @@ class OutputRules(Record):
             raise ValueError("two rules share an id")
         if {rule.reason for rule in self.rules} != set(Reason) - _OF_STATES:
             raise ValueError("a reason has no rule")
+        if any(rule.isolated and rule.reason not in REPAIRS for rule in self.rules):
+            raise ValueError("nothing is written for the place of what an isolated rule takes out")
         return self
 
 
@@ -115,26 +132,28 @@ def judge_reply(shown: str, piece: str, said: Sequence[str] = ()) -> Verdict:
 
     The piece is judged by itself and together with the end of what stands before it, across full stops too, so
     that a claim cut into several sentences is seen. `said` are the client's messages, oldest first, the last of them
-    being the one that the reply answers: what a state of the client forbids is withheld as well.
+    being the one that the reply answers: what a state of the client forbids is withheld as well. A verdict is isolated
+    only where nothing else speaks against the piece.
     """
     window = clauses(f"{shown[-_WINDOW_CHARS:]} {piece}")
     alone = (*clauses(piece), *window)
     client = frozenset(clause for text in said for clause in clauses(text))
-    for rule in _rules():
-        if any(rule.stands(candidate, client) for candidate in (*alone, " ".join(window))):
+    met = [rule for rule in _rules() if any(rule.stands(each, client) for each in (*alone, " ".join(window)))]
+    for rule in met:
+        if not rule.rule.isolated:
             return Verdict(reason=rule.rule.reason, rule=rule.rule.id)
     for state in states_of(said):
-        if state.turned is not None:
+        if state.needs_rest:
             continue  # Only the whole reply tells.
         # What a state forbids is an instruction or a name: it stands in one clause, unlike a claim cut into pieces.
         if state.forbids(alone, client):
             return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
-    return Verdict()
+    return Verdict(reason=met[0].rule.reason, rule=met[0].rule.id, isolated=True) if met else Verdict()
 
 
 def needs_whole(said: Sequence[str]) -> bool:
     """Whether a state of the client asks for words or excuses by words: only a whole reply is judged and shown."""
-    return _asking(said) is not None or any(state.turned is not None for state in states_of(said))
+    return _asking(said) is not None or any(state.needs_rest for state in states_of(said))
 
 
 def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
@@ -147,7 +166,7 @@ def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
     failed = [
         state
         for state in states_of(said)
-        if state.turned is not None and state.forbids(whole, client) and not state.is_turned_from(whole)
+        if state.needs_rest and state.forbids(whole, client) and not state.is_turned_from(whole)
     ]
     asking = _asking(said)
     if asking is not None and not asking.is_met_by(whole):

@@ -12,8 +12,9 @@ from ai_therapist.safety.context import ContextRule, load_context_rules
 from ai_therapist.safety.crisis import BUILT_UP
 from ai_therapist.safety.crisis_classifier import MEANINGS, load_classifier
 from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
+from ai_therapist.safety.gate import FEWEST_WORDS, MOST_LEFT_OUT
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
-from ai_therapist.safety.output import REPLACEMENTS, load_output_rules
+from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, load_output_rules
 from ai_therapist.safety.policy import CALM_TURNS
 from ai_therapist.safety.states import load_states
 
@@ -128,17 +129,29 @@ def _output() -> list[str]:
         "## What a reply must not say",
         "",
         "Each sentence is judged before it is shown, and the whole reply once more. What is withheld is neither shown "
-        "nor remembered; the sentence of its reason stands in its place.",
+        "nor remembered; the sentence of its reason stands in its place. Rules marked as repaired leave out the one "
+        f"sentence (of a reply at most {MOST_LEFT_OUT}, with {FEWEST_WORDS} words left) and let the rest be shown; "
+        "those of a state only where the rest turns against it.",
         "",
-        "| rule | reason | withheld |",
-        "|---|---|---|",
-        *(f"| {rule.id} | {rule.reason.value} | {rule.note} |" for rule in load_output_rules().rules),
+        "| rule | reason | withheld | repaired |",
+        "|---|---|---|---|",
         *(
-            f"| {rule.id} | {rule.reason} | {_FEEDS if not rule.needs else _FEEDS_OR_LACKS}, where: {rule.note} |"
+            f"| {rule.id} | {rule.reason.value} | {rule.note} | {'yes' if rule.isolated else ''} |"
+            for rule in load_output_rules().rules
+        ),
+        *(
+            f"| {rule.id} | {rule.reason} | {_FEEDS if not rule.needs else _FEEDS_OR_LACKS}, where: {rule.note} | "
+            f"{'yes' if rule.repairable else ''} |"
             for rule in load_states().states
         ),
         "",
+        "Instead of a withheld reply:",
+        "",
         *(f"- {reason.value}: {text}" for reason, text in REPLACEMENTS.items()),
+        "",
+        "Instead of a single sentence:",
+        "",
+        *(f"- {reason.value}: {text}" for reason, text in REPAIRS.items()),
         "",
     ]
 

@@ -34,6 +34,8 @@ class StateRule(Record):
     """Fragment whose words are no news where the client said them."""
     turned: tuple[str, ...] = ()
     """Words anywhere in a reply that turn away from what the client asks for: they excuse what is forbidden."""
+    repairable: tuple[str, ...] = ()
+    """Words with which a reply may be shown once the sentences that are forbidden are left out of it."""
 
 
 class StateRules(Record):
@@ -55,6 +57,12 @@ class State:
     needs: re.Pattern[str] | None
     quotable: re.Pattern[str] | None
     turned: re.Pattern[str] | None
+    repairable: re.Pattern[str] | None
+
+    @property
+    def needs_rest(self) -> bool:
+        """Whether the rest of a reply decides on what the state forbids, so that only the whole can be judged."""
+        return self.turned is not None or self.repairable is not None
 
     def forbids(self, text: Sequence[str], said: Collection[str]) -> bool:
         """Whether one of these clauses must not stand in a reply to a client who said those.
@@ -71,6 +79,15 @@ class State:
     def is_turned_from(self, text: Sequence[str]) -> bool:
         """Whether one of these clauses of a reply turns away from what the client asks for."""
         return self.turned is not None and any(self.turned.search(clause) for clause in text)
+
+    def is_repaired_by(self, text: Sequence[str]) -> bool:
+        """Whether one of these clauses, which nothing forbids, makes what is left of a reply fit to be shown."""
+        return any(
+            pattern.search(clause)
+            for pattern in (self.turned, self.repairable)
+            if pattern is not None
+            for clause in text
+        )
 
     def is_met_by(self, text: Sequence[str]) -> bool:
         """Whether one of these clauses of a reply holds what this state asks for; False where it asks for nothing."""
@@ -129,6 +146,7 @@ def _compiled() -> tuple[tuple[re.Pattern[str], re.Pattern[str] | None, State], 
                 needs=optional(rule.needs),
                 quotable=optional([f"{{{rule.quotable}}}"] if rule.quotable else []),
                 turned=optional(rule.turned),
+                repairable=optional(rule.repairable),
             ),
         )
         for rule in book.states

@@ -164,6 +164,7 @@ function show(event, turn, put, about) {
       if (!turn.isConnected) put(turn);
       turn.querySelector('.reply').append(`${event.text} `);
       break;
+    case 'repaired': put(h('p', { class: 'note' }, `A sentence of the reply was left out: ${plain(event.reason)}.`)); break;
     case 'withheld': put(h('p', { class: 'note' }, `A part of the reply was withheld: ${plain(event.reason)}.`)); break;
     case 'done':
       if (event.outcome === 'timed_out' || event.outcome === 'model_failed') put(h('p', { class: 'note' }, 'The model gave no answer.'));
