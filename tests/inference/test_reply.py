@@ -13,7 +13,7 @@ from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, LabelsPredicted, ReplyPiece, Withheld
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
-from ai_therapist.safety.crisis import UNCHECKED, Assessment, Said
+from ai_therapist.safety.crisis import UNCHECKED, Assessment, Category, Level, Said
 from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, Reason
 from ai_therapist.testing import make_recording
 from tests.inference.scripts import CANARY, TODAY, Endless, Hanging, cards_of, make_chat, outcome_of, reply_of, replying
@@ -118,6 +118,27 @@ def test_a_withheld_sentence_stops_the_model_and_is_never_shown_or_remembered() 
     assert CANARY not in repr(events)
 
 
+def test_several_concerns_bring_the_card_of_a_risk() -> None:
+    concern = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="SI-21")
+    chat = Chat(
+        Speaker(replying("Go on."), None, is_toy=True),
+        InferenceConfig(),
+        assess=lambda text, *, risk_open, earlier: concern,
+        today=lambda: TODAY,
+    )
+    cards = [cards_of(list(chat.send(CALM))) for _ in range(4)]
+    assert [card.form for turn in cards for card in turn] == ["full", "pointer", "full", "pointer"]
+    assert "emergency number" not in cards[0][0].text
+    for words in ("emergency number", "be with you", "distance"):
+        assert words in cards[2][0].text
+
+
+def test_a_model_that_says_nothing_is_not_stood_for_by_the_same_words_twice() -> None:
+    chat = make_chat(replying("", RuntimeError("boom")))
+    replies = [reply_of(list(chat.send(CALM))) for _ in range(6)]
+    assert len(set(replies)) == len(replies)
+
+
 def test_one_claim_is_left_out_and_the_reply_goes_on() -> None:
     chat = make_chat(replying("I hear how long that was. As your therapist, I worry. Who could sit with you tonight?"))
     events = list(chat.send(CALM))
@@ -142,7 +163,7 @@ def test_a_claim_that_is_cut_into_sentences_is_withheld() -> None:
 @pytest.mark.parametrize("error", [RuntimeError("boom"), TransientError("busy"), ValueError(CANARY), MemoryError()])
 def test_a_model_that_raises_gives_a_fixed_sentence_and_the_type_of_its_error(error: Exception) -> None:
     events = list(make_chat(replying(error)).send(CALM))
-    assert reply_of(events) == FIXED_FAILED
+    assert reply_of(events) == FIXED_FAILED[0]
     assert events[-1] == Done(outcome="model_failed", error=type(error).__name__)
 
 
@@ -151,7 +172,7 @@ def test_a_model_that_hangs_gives_a_fixed_sentence_in_time_and_its_half_sentence
     start = time.monotonic()
     events = list(make_chat(model, reply_timeout_s=0.2).send(CALM))
     assert time.monotonic() - start < 4
-    assert (reply_of(events), outcome_of(events)) == (FIXED_FAILED, "timed_out")
+    assert (reply_of(events), outcome_of(events)) == (FIXED_FAILED[0], "timed_out")
     model.release.set()
 
 
@@ -164,7 +185,7 @@ def test_a_failure_while_a_risk_is_open_shows_the_full_card_again() -> None:
 @pytest.mark.parametrize("answer", ["", "   ", "\n\n"])
 def test_silence_is_filled_with_a_fixed_sentence(answer: str) -> None:
     events = list(make_chat(replying(answer)).send(CALM))
-    assert (reply_of(events), outcome_of(events)) == (FIXED_EMPTY, "empty")
+    assert (reply_of(events), outcome_of(events)) == (FIXED_EMPTY[0], "empty")
 
 
 def test_endless_talk_is_stopped_at_the_limit() -> None:
@@ -175,7 +196,7 @@ def test_endless_talk_is_stopped_at_the_limit() -> None:
 
 def test_endless_blanks_run_out_of_time() -> None:
     events = list(make_chat(Endless(" "), reply_timeout_s=0.2).send(CALM))
-    assert (reply_of(events), outcome_of(events)) == (FIXED_FAILED, "timed_out")
+    assert (reply_of(events), outcome_of(events)) == (FIXED_FAILED[0], "timed_out")
 
 
 def test_control_characters_and_template_tokens_of_the_model_are_not_passed_on() -> None:

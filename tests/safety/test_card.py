@@ -29,14 +29,17 @@ def test_every_card_names_helplines_people_and_what_it_is(found: Assessment, cou
 
 
 @pytest.mark.parametrize("found", FOUND, ids=lambda found: f"{found.level.name}-{found.category}-{found.about}")
-def test_only_an_imminent_card_leads_with_the_emergency_number(found: Assessment) -> None:
+def test_emergency_company_and_distance_are_told_wherever_danger_may_be_near(found: Assessment) -> None:
+    """Words seldom tell a wish from a plan, so a risk to one's own life is met as if it could be near."""
     text = full_card(found, "GB", TODAY)
     imminent = found.level is Level.IMMINENT
-    assert ("999 (United Kingdom)" in text) == imminent
-    assert any(words in text for words in ("be with you", "leave them alone")) == imminent
-    if imminent:
-        assert text.index("999") < text.index("findahelpline.com")
+    own_life = found.category in {Category.SUICIDE, Category.SELF_HARM, Category.DANGER}
+    told = imminent or (found.level is Level.RISK and own_life)
+    assert ("999 (United Kingdom)" in text) == told
+    assert any(words in text for words in ("be with you", "leave them alone")) == told
+    if told:
         assert any(words in text for words in ("distance", "Move anything", "place with other people"))
+        assert (text.index("999") < text.index("findahelpline.com")) == imminent, "only then it leads"
 
 
 def test_a_check_that_failed_gives_the_emergency_number_too() -> None:

@@ -42,7 +42,7 @@ def shown_texts() -> Iterator[str]:
         yield disclosures.answer(is_toy)
     yield disclosures.reminder()
     yield from REPLACEMENTS.values()
-    yield from (*FIXED_IMMINENT, FIXED_FAILED, FIXED_EMPTY)
+    yield from (*FIXED_IMMINENT, *FIXED_FAILED, *FIXED_EMPTY)
 
 
 def sentences_in_source() -> Iterator[tuple[str, str]]:

@@ -52,6 +52,29 @@ def test_a_mere_concern_is_not_recalled() -> None:
     assert walk(found(Level.CONCERN), CLEAR, CLEAR) == [Handoff.CARD, Handoff.NOTHING, Handoff.NOTHING]
 
 
+def test_concerns_add_up_to_a_risk_that_is_recalled() -> None:
+    concern = found(Level.CONCERN)
+    assert walk(concern, CLEAR, concern, concern, CLEAR) == [
+        Handoff.CARD,
+        Handoff.NOTHING,
+        Handoff.POINTER,
+        Handoff.CARD,
+        Handoff.POINTER,
+    ]
+
+
+def test_concerns_about_others_and_those_before_a_calm_time_do_not_add_up() -> None:
+    others = found(Level.CONCERN, about=About.OTHER)
+    assert walk(*[others] * 4) == [Handoff.CARD] + [Handoff.POINTER] * 3
+    concern = found(Level.CONCERN)
+    handoffs = walk(concern, concern, *[CLEAR] * (CALM_TURNS + 1), concern)
+    assert handoffs[-1] is Handoff.CARD
+    watch = Watch()
+    for message in (concern, concern, *[CLEAR] * (CALM_TURNS + 1), concern):
+        watch, _ = watch.after(message)
+    assert watch.open.level is Level.CONCERN
+
+
 def test_an_imminent_risk_never_closes_by_itself() -> None:
     handoffs = walk(found(Level.IMMINENT), *[CLEAR] * (3 * CALM_TURNS))
     assert set(handoffs[1:]) == {Handoff.POINTER}

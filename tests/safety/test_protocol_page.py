@@ -24,7 +24,7 @@ def test_every_rule_text_and_helpline_stands_on_the_page() -> None:
     ids += [rule.id for rule in load_output_rules().rules]
     ids += [rule.id for rule in load_states().states]
     assert [name for name in ids if f"| {name} |" not in PAGE] == []
-    texts = [*REPLACEMENTS.values(), *FIXED_IMMINENT, FIXED_FAILED, disclosures.reminder()]
+    texts = [*REPLACEMENTS.values(), *FIXED_IMMINENT, *FIXED_FAILED, disclosures.reminder()]
     assert [text for text in texts if text not in PAGE] == []
     assert [line.name for line in load_helplines().helplines if line.name not in PAGE] == []
 

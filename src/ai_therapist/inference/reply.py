@@ -65,8 +65,18 @@ _TURNS_FOR_CHECK = 12
 NOT_ASKED = Usage(prompt_tokens=0, completion_tokens=0)
 """Of a turn that needed no model."""
 
-FIXED_FAILED = "I could not find an answer just now. I am still here; please go on, in your own words."
-FIXED_EMPTY = "I am listening. Please go on, in your own words."
+FIXED_FAILED = (
+    "I could not find an answer just now. I am still here; please go on, in your own words.",
+    "Again no answer came to me. That is no fault of yours; what you wrote is not lost, and you can go on.",
+    "The model behind this program does not answer at the moment. You can keep writing, or see /help for people.",
+)
+"""What stands in the place of a model that broke off; the turns take them in order."""
+FIXED_EMPTY = (
+    "I am listening. Please go on, in your own words.",
+    "Take your time. What weighs on you most at this moment?",
+    "I have read it. Tell me more, as much or as little as you like.",
+)
+"""What stands in the place of a model that says nothing; the turns take them in order."""
 
 
 class Assessor(Protocol):
@@ -102,6 +112,8 @@ class _Memory:
     watch: Watch = field(default_factory=Watch)
     fixed_turns: int = 0
     """Fixed replies given at imminent danger, so that their words change."""
+    speechless_turns: int = 0
+    """Turns in which the model failed or said nothing, for the same reason."""
     disclosed_at_s: float | None = None
     """When the last disclosure was shown, by the chat's clock."""
     heard_at_s: float | None = None
@@ -249,7 +261,7 @@ class Chat:
         return crisis.UNCHECKED if isinstance(found, Broken) else found
 
     def _card(self, form: Literal["full", "pointer"], found: Assessment) -> Card:
-        about = found if found.at_risk else self._memory.watch.open
+        about = self._memory.watch.subject(found)
         if form == "pointer":
             return Card(form=form, assessment=about, text=card.pointer(self._memory.watch.pointers))
         return Card(form=form, assessment=about, text=card.full_card(about, self._config.country, self._today()))
@@ -267,7 +279,9 @@ class Chat:
         self._memory.conversation = said.with_turn(Role.THERAPIST, reply)
 
     def _answered(self, sent: _Sent, handoff: Handoff) -> Iterator[Event]:
-        reply = _GatedReply(self._config.max_reply_chars, (*self._said_by_client(), sent.text))
+        reply = _GatedReply(
+            self._config.max_reply_chars, (*self._said_by_client(), sent.text), self._memory.speechless_turns
+        )
         tally = Tally()
         with closing(streamed(lambda: self._ask(sent, tally), self._config.reply_timeout_s, sent.unwanted)) as items:
             for item in items:
@@ -278,6 +292,7 @@ class Chat:
                 if reply.outcome is not None:
                     break
         yield from reply.finish()
+        self._memory.speechless_turns += reply.failed or reply.outcome == "empty"
         self._remember(sent, reply.shown)
         yield from self._handoff_after(reply, handoff)
         ended: Outcome = "stopped_at_limit" if tally.at_limit else "complete"
@@ -329,8 +344,12 @@ def _usage(tally: Tally) -> Usage | None:
 class _GatedReply:
     """The reply of one turn on its way through the output gate."""
 
-    def __init__(self, max_chars: int, said: Sequence[str]) -> None:
-        """`said` are the client's messages, oldest first, the last of them being answered."""
+    def __init__(self, max_chars: int, said: Sequence[str], speechless: int) -> None:
+        """`said` are the client's messages, oldest first, the last of them being answered.
+
+        `speechless` counts the turns before in which the model had nothing to say.
+        """
+        self._speechless = speechless
         self._max_chars = max_chars
         self._gate = ReplyGate(said)
         self._sentences = Sentences()
@@ -356,7 +375,7 @@ class _GatedReply:
         """What is shown when the model raised or took too long; its unfinished sentence is dropped."""
         self.outcome = "timed_out" if failure.error is None else "model_failed"
         self.error = failure.error
-        yield self._fixed(FIXED_FAILED)
+        yield self._fixed(FIXED_FAILED[self._speechless % len(FIXED_FAILED)])
 
     def finish(self) -> Iterator[Event]:
         """What is shown when the model has ended: its last sentence, or a fixed one where it said nothing."""
@@ -370,7 +389,7 @@ class _GatedReply:
                 self.outcome = self.outcome or "repaired"
         if not self.shown:
             self.outcome = "empty"
-            yield self._fixed(FIXED_EMPTY)
+            yield self._fixed(FIXED_EMPTY[self._speechless % len(FIXED_EMPTY)])
 
     def _pass(self, sentences: list[str]) -> Iterator[Event]:
         for sentence in sentences:

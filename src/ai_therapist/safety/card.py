@@ -37,6 +37,9 @@ _DISTANCE_DEFAULT = (
 )
 _DISTANCE_OF_OTHERS = "Move anything that could hurt them out of reach, if that is safe for you."
 
+_OWN_LIFE = frozenset({Category.SUICIDE, Category.SELF_HARM, Category.DANGER})
+"""Risks of which words do not tell how near the end is, so that a card tells what to do if it is near."""
+
 _AI_LINE = "I am an AI program, not a person and not a professional. You can keep talking here."
 
 POINTERS = (
@@ -59,8 +62,10 @@ def full_card(assessment: Assessment, country: str | None, on: date) -> str:
     lines = [_opening(assessment)]
     if assessment.level is Level.IMMINENT or assessment == UNCHECKED:
         lines += [_emergency(table, country), _distance(assessment), _company(assessment)]
-    lines += [_people(assessment), *_numbers(table, country, on, assessment.category), _AI_LINE]
-    return "\n".join(lines)
+    lines += [_people(assessment), *_numbers(table, country, on, assessment.category)]
+    if assessment.level is Level.RISK and assessment != UNCHECKED and assessment.category in _OWN_LIFE:
+        lines += [_emergency(table, country), f"{_distance(assessment)} {_company(assessment)}"]
+    return "\n".join([*lines, _AI_LINE])
 
 
 def pointer(turn: int) -> str:

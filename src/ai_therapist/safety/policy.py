@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ai_therapist.safety.crisis import CLEAR, Assessment, Level
+from ai_therapist.safety.crisis import CLEAR, About, Assessment, Category, Level
 
+CONCERNS_OF_A_RISK = 3
+"""Concerns about the writer's own life after which they count as a risk together: none says it, all of them do."""
+ADDED_UP = Assessment(level=Level.RISK, category=Category.SUICIDE, rule="CV-01")
+"""Stands for several concerns of one conversation."""
 CALM_TURNS = 6
 """Messages without any finding after which a risk below IMMINENT counts as resolved."""
 
@@ -29,6 +33,8 @@ class Watch:
     """Messages without a finding since the last one with."""
     pointers: int = 0
     """Pointers shown, so that their words change."""
+    concerns: int = 0
+    """Concerns about the writer's own life since the conversation was calm last."""
 
     @property
     def is_open(self) -> bool:
@@ -39,14 +45,25 @@ class Watch:
         """The watch after a message with this finding, and what its turn must carry.
 
         A card is due at the first finding, when the level rises, and when the danger is another one; otherwise a
-        pointer. While a RISK is open, calm messages carry a pointer too; an IMMINENT one stays open to the end.
+        pointer. Concerns about the writer's own life add up to a RISK. While one is open, calm messages carry a pointer
+        too; an IMMINENT one stays open to the end.
         """
         if not found.at_risk:
             return self._after_calm()
+        concerns = self.concerns + _concerns_own_life(found)
+        if found.level is Level.CONCERN and concerns >= CONCERNS_OF_A_RISK and self.open.level < Level.RISK:
+            found = ADDED_UP
+        seen = replace(self, calm_turns=0, concerns=concerns)
         if self._is_news(found):
             graver = found if found.level >= self.open.level else self.open
-            return replace(self, open=graver, calm_turns=0), Handoff.CARD
-        return replace(self, calm_turns=0, pointers=self.pointers + 1), Handoff.POINTER
+            return replace(seen, open=graver), Handoff.CARD
+        return replace(seen, pointers=self.pointers + 1), Handoff.POINTER
+
+    def subject(self, found: Assessment) -> Assessment:
+        """What the card of a turn is about whose message had this finding, asked of the watch after it."""
+        if not found.at_risk or (found.level is Level.CONCERN and self.open == ADDED_UP):
+            return self.open
+        return found
 
     def _after_calm(self) -> tuple[Watch, Handoff]:
         if not self.is_open:
@@ -63,3 +80,8 @@ class Watch:
             return True
         other = (found.category, found.about) != (self.open.category, self.open.about)
         return other and found.level >= Level.RISK
+
+
+def _concerns_own_life(found: Assessment) -> bool:
+    own = found.about is About.SELF and found.category in (Category.SUICIDE, Category.SELF_HARM)
+    return own and found.level is Level.CONCERN

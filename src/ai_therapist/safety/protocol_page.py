@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from ai_therapist.safety import disclosures
-from ai_therapist.safety.assessment import UNCHECKED, Level
+from ai_therapist.safety.assessment import UNCHECKED, Assessment, Category, Level
 from ai_therapist.safety.card import POINTERS, full_card
 from ai_therapist.safety.context import ContextRule, load_context_rules
 from ai_therapist.safety.crisis import BUILT_UP
@@ -15,14 +15,15 @@ from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
 from ai_therapist.safety.gate import FEWEST_WORDS, MOST_LEFT_OUT
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
 from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, load_output_rules
-from ai_therapist.safety.policy import CALM_TURNS
+from ai_therapist.safety.policy import ADDED_UP, CALM_TURNS, CONCERNS_OF_A_RISK
 from ai_therapist.safety.states import load_states
 
+_OWN_LIFE = Assessment(level=Level.RISK, category=Category.SUICIDE, rule="SI-10")
 _FEEDS = "what feeds the state of the client"
 _FEEDS_OR_LACKS = "what feeds the state of the client, or a reply without what it needs"
 
 
-def protocol_page(fixed_imminent: Sequence[str], fixed_failed: str) -> str:
+def protocol_page(fixed_imminent: Sequence[str], fixed_failed: Sequence[str]) -> str:
     """The whole page. `fixed_imminent` and `fixed_failed` stand in a model's place (inference.reply)."""
     parts = [
         *_head(),
@@ -88,6 +89,8 @@ def _crisis() -> list[str]:
             for label, meaning in MEANINGS.items()
         ),
         f"| {BUILT_UP.rule} | concern | suicide | several tense messages, none of which is enough by itself |",
+        f"| {ADDED_UP.rule} | risk | suicide | {CONCERNS_OF_A_RISK} concerns about the writer's own life in one "
+        "conversation |",
         "",
         f"The classifier speaks from a probability of {card.concern} of any danger (concern) and {card.risk} (risk); "
         f"imminent is what has {card.imminent} among the dangers. It was trained on {card.data}.",
@@ -98,14 +101,19 @@ def _crisis() -> list[str]:
     ]
 
 
-def _handoff(fixed_imminent: Sequence[str], fixed_failed: str) -> list[str]:
+def _handoff(fixed_imminent: Sequence[str], fixed_failed: Sequence[str]) -> list[str]:
     return [
         "## What a client at risk is shown",
         "",
         "A card before any word of a model at the first finding, when the level rises and when the danger is another "
         "one; a short pointer otherwise, its words changing. A risk counts as resolved after "
         f"{CALM_TURNS} calm messages, an imminent one never. No turn ends the conversation; /help shows all helplines "
-        "without network or model. The card where the check failed, which is also the form for imminent danger:",
+        "without network or model. A card at a risk to the writer's own life names the emergency number, distance from "
+        "means and company too, because words seldom tell how near it is; at imminent danger they lead:",
+        "",
+        *_quoted(full_card(_OWN_LIFE, None, _newest())),
+        "",
+        "The card where the check failed:",
         "",
         *_quoted(full_card(UNCHECKED, None, _newest())),
         "",
@@ -119,7 +127,7 @@ def _handoff(fixed_imminent: Sequence[str], fixed_failed: str) -> list[str]:
         "",
         "Where a model fails or hangs, and the card again if a risk is open:",
         "",
-        *_quoted(fixed_failed),
+        *_quoted(*fixed_failed),
         "",
     ]
 
