@@ -36,12 +36,14 @@ from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.features import ClipEncoder, ClipFeatures
 from ai_therapist.finetuning.loss import ForestLoss, chunked_loss
 from ai_therapist.finetuning.packing import pack
-from ai_therapist.finetuning.tree import BranchTokens, Tree
+from ai_therapist.finetuning.tree import AnswerTokens, BranchTokens, Tree
 from ai_therapist.models.clip_input import read_clip
 from ai_therapist.testing import RecordingSpec, make_recording
 from ai_therapist.videollama2 import VideoLLaMA2Qwen2ForConditionalGeneration, tiny_config
 
 VOCABULARY, WIDTH, PLACEHOLDER = 8192, 256, 5
+HEADER = 3
+"""Tokens of the template before the words of a turn."""
 TEXT: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": WIDTH,
@@ -101,12 +103,14 @@ def conversations(setting: Setting, number: int, clip_tokens: int, seed: int = 0
         trunk, branches = list(words(setting.system_tokens)), []
         for pair in range(setting.pairs):
             client, reply = words(turn_tokens(dice)), words(turn_tokens(dice))
+            # A branch forks behind the turn's header, which stands before its clip and in the trunk alike.
             clip = f"{place}-{pair}" if clip_tokens else None
             if clip is not None:
                 features[clip] = ClipFeatures(torch.randn(clip_tokens, WIDTH, generator=generator), None)
             answer = words(setting.label_tokens) + reply
-            ids = (PLACEHOLDER,) * clip_tokens + client + answer
-            branches.append(BranchTokens(f"{place}-{pair}", len(trunk), ids, len(answer), clip))
+            prompt = (PLACEHOLDER,) * clip_tokens + client[HEADER:]
+            answers = (AnswerTokens(answer, len(answer)),)
+            branches.append(BranchTokens(f"{place}-{pair}", len(trunk) + HEADER, prompt, answers, clip))
             trunk += client + reply
         trees.append(Tree(tuple(trunk[: branches[-1].fork]), tuple(branches)))
     return Work(trees, features)
@@ -137,11 +141,12 @@ def rows_of(tree: Tree, earlier: bool) -> list[Row]:
     for place, branch in enumerate(tree.branches):
         ids, clips, at = [], [], 0
         for before in tree.branches[:place] if earlier else ():
-            ids += [*tree.trunk[at : before.fork], *(one for one in before.ids if one == PLACEHOLDER)]
+            ids += [*tree.trunk[at : before.fork], *(one for one in before.prompt if one == PLACEHOLDER)]
             clips.append(str(before.clip))
             at = before.fork
         own = [] if branch.clip is None else [branch.clip]
-        rows.append(Row([*ids, *tree.trunk[at : branch.fork], *branch.ids], branch.learned, [*clips, *own]))
+        context = [*ids, *tree.trunk[at : branch.fork], *branch.prompt]
+        rows += [Row([*context, *answer.ids], answer.learned, [*clips, *own]) for answer in branch.answers]
     return rows
 
 
@@ -354,8 +359,8 @@ def against_trl(number: int, rounds: int) -> dict[str, float]:
     data = datasets.Dataset.from_list(
         [
             {
-                "input_ids": [*tree.trunk, *tree.branches[0].ids],
-                "labels": [-100] * (tree.tokens - tree.learned) + list(tree.branches[0].ids[-tree.learned :]),
+                "input_ids": list(tree.row),
+                "labels": [-100] * (tree.tokens - tree.learned) + list(tree.row[-tree.learned :]),
             }
             for tree in rows
         ]

@@ -101,7 +101,7 @@ def plain(folder: Path, trees: list[Tree], config: FinetuningConfig) -> dict[str
 
     def batch(chosen: list[Tree]) -> dict[str, torch.Tensor]:
         longest = max(tree.tokens for tree in chosen)
-        ids = [[*tree.trunk, *tree.branches[0].ids] for tree in chosen]
+        ids = [list(tree.row) for tree in chosen]
         labels = [
             [-100] * (len(row) - tree.learned) + row[-tree.learned :] for row, tree in zip(ids, chosen, strict=True)
         ]

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.packing import Pass, pack, plan_passes
-from ai_therapist.finetuning.tree import BranchTokens, Tree
+from ai_therapist.finetuning.tree import AnswerTokens, BranchTokens, Tree
 
 
 def make_trees(sizes: list[int]) -> list[Tree]:
-    return [Tree(tuple(range(size - 2)), (BranchTokens("exm", 0, (1, 2), 1, None),)) for size in sizes]
+    branch = BranchTokens("exm", 0, (1,), (AnswerTokens((2,), 1),), None)
+    return [Tree(tuple(range(size - 2)), (branch,)) for size in sizes]
 
 
 @given(sizes=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(50, 120), most=st.integers(0, 4))

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ai_therapist.dataset.render import render_prompt, target_text
+from ai_therapist.dataset.render import plain, render_prompt, target_text
 from ai_therapist.dataset.trunk import gather_conversations
 from ai_therapist.finetuning.base import base_config
 from ai_therapist.finetuning.config import BaseConfig
 from ai_therapist.finetuning.tokenizer import TURN_END
-from ai_therapist.finetuning.tree import Encoded, encode_all, encode_conversation
+from ai_therapist.finetuning.tree import AnswerTokens, Encoded, encode_all, encode_conversation
 from ai_therapist.models.chat_text import ChatText
 from ai_therapist.records import Labels
 from ai_therapist.records.message import TextPart
@@ -33,6 +33,22 @@ def encode(chat: ChatText, max_tokens: int = 4096, overlap_turns: int = 4) -> En
     return encode_all(gather_conversations(EXAMPLES), chat, MARKS, max_tokens, overlap_turns)
 
 
+def rows(encoded: Encoded) -> list[tuple[str, tuple[int, ...], tuple[AnswerTokens, ...]]]:
+    """Example, all that is read before its answers, and these."""
+    return [
+        (branch.example, (*tree.trunk[: branch.fork], *branch.prompt), branch.answers)
+        for tree in encoded.trees
+        for branch in tree.branches
+    ]
+
+
+def turn_tokens(chat: ChatText, example: str) -> int:
+    """Tokens of the client's own turn with its clip, up to where an answer begins."""
+    alone = BY_ID[example].model_copy(update={"context": ()})
+    (tree,) = encode_all(gather_conversations([alone]), chat, MARKS, 4096, 0).trees
+    return len(tree.branches[0].prompt)
+
+
 def text_of(chat: ChatText, ids: tuple[int, ...]) -> str:
     return str(chat.tokenizer.decode(list(ids)))
 
@@ -43,9 +59,9 @@ def test_learned_tokens_are_the_answers_and_their_end_tokens_exactly(chat: ChatT
     assert len(branches) == len(EXAMPLES) > 10
     for branch in branches:
         example = BY_ID[branch.example]
-        assert text_of(chat, branch.ids[-branch.learned :]) == (
-            target_text(example.labels, example.reply.text) + TURN_END
-        )
+        (answer,) = branch.answers
+        assert answer.learned == len(answer.ids)
+        assert text_of(chat, answer.ids) == target_text(example.labels, example.reply.text) + TURN_END
 
 
 def test_trunk_and_branch_are_the_chat_template_of_the_whole_prompt(chat: ChatText) -> None:
@@ -59,7 +75,45 @@ def test_trunk_and_branch_are_the_chat_template_of_the_whole_prompt(chat: ChatTe
         whole = processor.apply_chat_template(
             chat_messages, add_generation_prompt=True, tokenize=True, return_dict=True
         )["input_ids"][0]
-        assert [*tree.trunk[: tokens.fork], *tokens.ids[: -tokens.learned]] == list(whole)
+        assert [*tree.trunk[: tokens.fork], *tokens.prompt] == list(whole)
+
+
+def test_words_that_trunk_and_branch_both_begin_with_are_read_once(chat: ChatText) -> None:
+    """Without a clip all of the client's turn lies in the trunk, where a later branch goes on; with one its header."""
+    (conversation, _) = gather_conversations(EXAMPLES)
+    (bare,) = encode_conversation(conversation, chat, {}, 100_000, 0).trees
+    (shown,) = encode_conversation(conversation, chat, MARKS, 100_000, 0).trees
+    start = tuple(chat.ids(chat.answer_start))
+    assert len(bare.branches) > 3
+    assert [branch.prompt for branch in bare.branches[:-1]] == [start] * (len(bare.branches) - 1)
+    assert conversation.branches[-1].example.client.text in text_of(chat, bare.branches[-1].prompt)
+    for branch in shown.branches[:-1]:
+        assert text_of(chat, branch.prompt).startswith("<video>")
+        assert text_of(chat, shown.trunk[: branch.fork]).endswith("<|im_start|>user\n")
+
+
+def test_every_label_and_the_reply_can_be_an_answer_of_its_own(chat: ChatText) -> None:
+    trees = encode_all(gather_conversations(EXAMPLES), chat, MARKS, 4096, 4, targets="apart").trees
+    branches = [branch for tree in trees for branch in tree.branches]
+    assert len(branches) == len(EXAMPLES)
+    for branch in branches:
+        example = BY_ID[branch.example]
+        told, learned = [], []
+        for answer in branch.answers:
+            told.append(text_of(chat, answer.ids[: -answer.learned]))
+            learned.append(text_of(chat, answer.ids[-answer.learned :]).strip())
+        values = {
+            "Client emotion:": example.labels.client_emotion,
+            "Strategy:": example.labels.strategy,
+            "Therapist emotion:": example.labels.therapist_emotion,
+            "Reply:": plain(example.reply.text),
+        }
+        known = {name: value for name, value in values.items() if value is not None}
+        assert told == list(known)
+        assert learned == [value + TURN_END for value in known.values()]
+    together = encode(chat).trees
+    assert [tree.trunk for tree in trees] == [tree.trunk for tree in together]
+    assert [branch.prompt for branch in branches] == [branch.prompt for tree in together for branch in tree.branches]
 
 
 def test_no_label_and_no_clip_is_in_a_trunk(chat: ChatText) -> None:
@@ -73,8 +127,10 @@ def test_a_missing_label_is_not_in_what_is_learned(chat: ChatText) -> None:
     labels = Labels(client_emotion=None, strategy="Approval", therapist_emotion=None)
     example = EXAMPLES[0].model_copy(update={"labels": labels})
     (tree,) = encode_all(gather_conversations([example]), chat, MARKS, 4096, 0).trees
-    (branch,) = tree.branches
-    assert text_of(chat, branch.ids[-branch.learned :]).startswith("Strategy: Approval\nReply: ")
+    (answer,) = tree.branches[0].answers
+    assert text_of(chat, answer.ids).startswith("Strategy: Approval\nReply: ")
+    (tree,) = encode_all(gather_conversations([example]), chat, MARKS, 4096, 0, targets="apart").trees
+    assert len(tree.branches[0].answers) == 2
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -82,12 +138,15 @@ def test_a_missing_label_is_not_in_what_is_learned(chat: ChatText) -> None:
 def test_windows_hold_every_example_once_within_the_limit_and_cut_nothing(
     chat: ChatText, max_tokens: int, overlap_turns: int
 ) -> None:
-    whole = {branch.example: branch for tree in encode(chat).trees for branch in tree.branches}
+    whole = {row[0]: row for row in rows(encode(chat))}
     encoded = encode(chat, max_tokens, overlap_turns)
     found = [branch for tree in encoded.trees for branch in tree.branches]
     assert sorted([*(branch.example for branch in found), *encoded.too_long]) == sorted(BY_ID)
     assert all(tree.tokens <= max_tokens for tree in encoded.trees)
-    assert all(branch.ids == whole[branch.example].ids for branch in found)
+    for example, tokens, answers in rows(encoded):
+        # A shorter window leaves out turns, never a token of the client's turn, its clip or the answer.
+        assert answers == whole[example][2]
+        assert tokens[-turn_tokens(chat, example) :] == whole[example][1][-turn_tokens(chat, example) :]
     for tree in encoded.trees:
         forks = [branch.fork for branch in tree.branches]
         assert forks == sorted(forks)
@@ -102,7 +161,8 @@ def test_a_later_window_begins_with_the_turns_before_its_first_target(chat: Chat
     for _, tree in pairwise(trees):
         first = places[tree.branches[0].example]
         shown = text_of(chat, tree.trunk[: tree.branches[0].fork])
-        assert shown.count("<|im_start|>") == 1 + 3
+        # Trunk and branch share the header of the client's turn.
+        assert shown.removesuffix("<|im_start|>user\n").count("<|im_start|>") == 1 + 3
         assert conversation.turns[first.fork - 1].text in shown
 
 
@@ -121,9 +181,9 @@ def test_words_of_a_transcript_add_no_placeholder(chat: ChatText) -> None:
     (tree,) = encode_all(
         gather_conversations([example.model_copy(update={"client": odd, "context": ()})]), chat, MARKS, 4096, 0
     ).trees
-    ids = tree.branches[0].ids
+    ids = tree.row
     assert ids.count(4) == len(FEATURES[str(example.clip_sha256)].video)
-    assert ids.count(1) == 2
+    assert ids.count(1) == 1 + 2
     assert all(isinstance(part, TextPart) for part in render_prompt((), odd, None)[-1].parts)
 
 
@@ -143,7 +203,7 @@ def test_cues_stand_in_their_own_branch_only_and_only_where_they_are_asked_for(c
     place_of = {example.id: place for place, example in enumerate(told)}
     for tree in read:
         for branch in tree.branches:
-            prompt = text_of(chat, branch.ids[: -branch.learned])
+            prompt = text_of(chat, branch.prompt)
             assert prompt.count("Seen and heard: sign ") == 1
             assert f"Seen and heard: sign {place_of[branch.example]}{TURN_END}" in prompt
-            assert "sign" not in text_of(chat, branch.ids[-branch.learned :])
+            assert "sign" not in text_of(chat, branch.answers[0].ids)

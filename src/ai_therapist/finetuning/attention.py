@@ -1,13 +1,14 @@
 """Exact attention over packed trees: every token sees its trunk up to the fork and its own branch, nothing else.
 
-                 trunk        branch 1   branch 2
-    trunk        causal
-    branch 1     [:fork 1]    causal
-    branch 2     [:fork 2]               causal
+                       trunk      prompt   answer 1   answer 2
+    trunk              causal
+    branch  prompt     [:fork]    causal
+            answer 1   [:fork]    all      causal
+            answer 2   [:fork]    all                 causal
 
-Three ways compute the same: "segments", one call of scaled-dot-product attention per trunk and branch, on any device
-and without a compiled package; "dense", a mask of all pairs for eager and SDPA attention; "flex", a block mask for
-flex attention, whose compiled kernel pays on a CUDA device.
+Three ways compute the same: "segments", piece by piece, on any device and without a compiled package; "dense", a mask
+of all pairs for eager and SDPA attention; "flex", a block mask for flex attention, whose compiled kernel pays on a CUDA
+device.
 """
 
 # mypy: allow-untyped-calls
@@ -23,19 +24,11 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from ai_therapist.finetuning.pieces import PieceAttention, Segment, pieces_of
 from ai_therapist.finetuning.tree import Tree
 
 SEGMENTS = "ai_therapist_tree"
 """Name under which transformers finds `tree_attention`."""
-
-
-class Segment(NamedTuple):
-    """A run of tokens in a row: a trunk (`trunk` is its own number), or a branch and how much of its trunk it sees."""
-
-    length: int
-    trunk: int
-    """Number of the segment that is the trunk."""
-    fork: int
 
 
 class Forest(NamedTuple):
@@ -44,9 +37,9 @@ class Forest(NamedTuple):
     input_ids: Tensor
     """(1, L)."""
     position_ids: Tensor
-    """(1, L); a branch counts on from its fork."""
+    """(1, L); a branch counts on from its fork, an answer from its prompt."""
     sources: Tensor
-    """(T,): places in the row from which a learned token is predicted."""
+    """(T,): places in the row from which a learned token is predicted; answers of one prompt begin from one place."""
     learned: Tensor
     """(T,): the learned tokens."""
     segments: tuple[Segment, ...]
@@ -63,18 +56,24 @@ def plant(trees: Sequence[Tree], device: torch.device | str = "cpu") -> Forest:
     segments: list[Segment] = []
     clips: list[str] = []
     for tree in trees:
-        root = len(segments)
-        segments.append(Segment(len(tree.trunk), root, len(tree.trunk)))
+        root = len(ids)
+        segments.append(Segment(root, len(tree.trunk), root, 0, ()))
         ids += tree.trunk
         positions += range(len(tree.trunk))
         for branch in tree.branches:
-            segments.append(Segment(len(branch.ids), root, branch.fork))
-            # The first learned token is predicted from the last of the prompt, which lies in the same branch.
-            end = len(ids) + len(branch.ids)
-            sources += range(end - branch.learned - 1, end - 1)
-            learned += branch.ids[-branch.learned :]
-            positions += range(branch.fork, branch.fork + len(branch.ids))
-            ids += branch.ids
+            lengths = tuple(len(answer.ids) for answer in branch.answers)
+            segments.append(Segment(len(ids), len(branch.prompt), root, branch.fork, lengths))
+            ids += branch.prompt
+            prompted = branch.fork + len(branch.prompt)
+            positions += range(branch.fork, prompted)
+            last = len(ids) - 1
+            for answer in branch.answers:
+                # The token before each learned one; before an answer's first that is the last of the prompt.
+                places = [last, *range(len(ids), len(ids) + len(answer.ids) - 1)]
+                sources += places[-answer.learned :]
+                learned += answer.ids[-answer.learned :]
+                positions += range(prompted, prompted + len(answer.ids))
+                ids += answer.ids
             if branch.clip is not None:
                 clips.append(branch.clip)
     return Forest(
@@ -88,50 +87,51 @@ def plant(trees: Sequence[Tree], device: torch.device | str = "cpu") -> Forest:
 
 
 class _Places(NamedTuple):
-    """Per token of a row: the number of its segment, of its trunk, and where what it sees of the trunk ends."""
+    """Per token of a row: number of its segment and of its answer; what it sees of the trunk and of its prompt ends."""
 
     segment: Tensor
+    answer: Tensor
     trunk: Tensor
-    limit: Tensor
+    fork: Tensor
+    prompt: Tensor
 
 
 def _places(segments: Sequence[Segment], device: torch.device) -> _Places:
-    starts, at = [], 0
-    for segment in segments:
-        starts.append(at)
-        at += segment.length
-    lengths = torch.tensor([segment.length for segment in segments], device=device)
-
-    def spread(values: list[int]) -> Tensor:
-        return torch.tensor(values, device=device).repeat_interleave(lengths)
-
-    return _Places(
-        spread(list(range(len(segments)))),
-        spread([segment.trunk for segment in segments]),
-        spread([starts[segment.trunk] + segment.fork for segment in segments]),
-    )
+    parts: list[tuple[int, tuple[int, ...]]] = []
+    """(tokens, what they share) of every prompt and answer."""
+    for number, segment in enumerate(segments):
+        end = segment.start + segment.length
+        for answer, length in enumerate((segment.length, *segment.answers)):
+            parts.append((length, (number, answer, segment.trunk, segment.trunk + segment.fork, end)))
+    lengths = torch.tensor([length for length, _ in parts], device=device)
+    columns = torch.tensor([values for _, values in parts], device=device).repeat_interleave(lengths, dim=0)
+    return _Places(*columns.unbind(1))
 
 
 def dense_mask(segments: Sequence[Segment], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 1, L, L): 0 where a token sees another, the lowest number of `dtype` where it does not."""
     places = _places(segments, device)
     at = torch.arange(len(places.segment), device=device)
-    own = places.segment[:, None] == places.segment[None, :]
-    above = (places.segment[None, :] == places.trunk[:, None]) & (at[None, :] < places.limit[:, None])
-    seen = (own | above) & (at[None, :] <= at[:, None])
+    seen = _sees(places, at[:, None], at[None, :])
     return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill(~seen, torch.finfo(dtype).min)[None, None]
 
 
 def flex_mask(segments: Sequence[Segment], device: torch.device) -> BlockMask:
     """The same as a block mask of flex attention."""
-    segment, trunk, limit = _places(segments, device)
+    places = _places(segments, device)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        own = segment[query] == segment[key]
-        above = (segment[key] == trunk[query]) & (key < limit[query])
-        return (own | above) & (key <= query)
+        return _sees(places, query, key)
 
-    return create_block_mask(sees, None, None, len(segment), len(segment), device=str(device))
+    length = len(places.segment)
+    return create_block_mask(sees, None, None, length, length, device=str(device))
+
+
+def _sees(places: _Places, query: Tensor, key: Tensor) -> Tensor:
+    beside = (places.answer[query] == places.answer[key]) | (key < places.prompt[query])
+    own = (places.segment[query] == places.segment[key]) & beside
+    above = (key >= places.trunk[query]) & (key < places.fork[query])
+    return (own | above) & (key <= query)
 
 
 def tree_attention(
@@ -151,35 +151,32 @@ def tree_attention(
     """
     if segments is None:
         raise ValueError("tree attention needs the segments of its row")
+    if query.device.type == "cpu" and query.dtype == torch.float32 and not dropout:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        found: Tensor = PieceAttention.apply(query, key, value, segments, scale)
+        return found, None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
-    # Splitting once keeps the backward pass to one concatenation per tensor.
-    lengths = [segment.length for segment in segments]
-    queries, keys, values = (one.split(lengths, dim=2) for one in (query, key, value))
-    found = []
-    for number, segment in enumerate(segments):
-        if segment.length == 0:
-            continue
-        if segment.trunk == number or segment.fork == 0:
-            found.append(
-                scaled_dot_product_attention(
-                    queries[number], keys[number], values[number], is_causal=True, scale=scaling, dropout_p=dropout
-                )
-            )
-            continue
-        seen = torch.ones(segment.length, segment.fork + segment.length, dtype=torch.bool, device=query.device)
-        found.append(
+    outputs = []
+    for piece in pieces_of(segments, None):
+        length = piece.end - piece.start
+        spans = [*piece.above, (piece.start, piece.end)]
+        keys, values = (torch.cat([one[:, :, start:end] for start, end in spans], dim=2) for one in (key, value))
+        before = keys.shape[2] - length
+        seen = torch.ones(length, keys.shape[2], dtype=torch.bool, device=query.device).tril(before) if before else None
+        outputs.append(
             scaled_dot_product_attention(
-                queries[number],
-                torch.cat([keys[segment.trunk][:, :, : segment.fork], keys[number]], dim=2),
-                torch.cat([values[segment.trunk][:, :, : segment.fork], values[number]], dim=2),
-                attn_mask=seen.tril(segment.fork),
+                query[:, :, piece.start : piece.end],
+                keys,
+                values,
+                attn_mask=seen,
+                is_causal=seen is None,
                 scale=scaling,
                 dropout_p=dropout,
             )
         )
-    return torch.cat(found, dim=2).transpose(1, 2), None
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(SEGMENTS, tree_attention)

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 
 from ai_therapist.errors import ConfigError
 from ai_therapist.finetuning.attention import SEGMENTS, Forest, dense_mask, flex_mask
 from ai_therapist.finetuning.features import ClipFeatures
+from ai_therapist.finetuning.fused import fuse_layers
+from ai_therapist.finetuning.last_layer import LastLayer
 
 Attention = Literal["segments", "dense", "flex"]
 """How attention over trees is computed; all give the same numbers."""
@@ -22,20 +24,46 @@ Attention = Literal["segments", "dense", "flex"]
 _IMPLEMENTATIONS: dict[Attention, str] = {"segments": SEGMENTS, "dense": "sdpa", "flex": "flex_attention"}
 
 
-def chunked_loss(head: Callable[[Tensor], Tensor], hidden: Tensor, learned: Tensor, chunk: int) -> Tensor:
+def chunked_loss(head: nn.Module, hidden: Tensor, learned: Tensor, chunk: int) -> Tensor:
     """Sum of the cross-entropies, in nats, of the tokens `learned` (T,) predicted from `hidden` (T, D).
 
-    Logits exist for `chunk` tokens at a time, and are computed again for the backward pass.
+    Logits exist for `chunk` tokens at a time, and once: each chunk's gradient is taken while they are there.
     """
-
-    def part(states: Tensor, tokens: Tensor) -> Tensor:
-        return cross_entropy(head(states).float(), tokens, reduction="sum")
-
-    total = hidden.new_zeros((), dtype=torch.float32)
-    for start in range(0, len(learned), chunk):
-        states, tokens = hidden[start : start + chunk], learned[start : start + chunk]
-        total = total + checkpoint(part, states, tokens, use_reentrant=False)
+    trained = [weight for weight in head.parameters() if weight.requires_grad]
+    total: Tensor = _ChunkedLoss.apply(head, hidden, learned, chunk, *trained)
     return total
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """The sum over chunks; the gradients of hidden states and head are made in the forward pass and kept."""
+
+    @staticmethod
+    def forward(ctx: Any, head: nn.Module, hidden: Tensor, learned: Tensor, chunk: int, *trained: Tensor) -> Tensor:
+        needed = ctx.needs_input_grad[1] or bool(trained and any(ctx.needs_input_grad[4:]))
+        total = hidden.new_zeros((), dtype=torch.float32)
+        of_hidden = torch.zeros_like(hidden) if needed else None
+        of_trained = [torch.zeros_like(weight) for weight in trained] if needed else []
+        for start in range(0, len(learned), chunk):
+            states = hidden[start : start + chunk].detach().requires_grad_(needed)
+            with torch.set_grad_enabled(needed):
+                # A view, since torch's counter of operations takes no leaf as the input of a module.
+                logits = head(states.view_as(states)).float()
+                nats = cross_entropy(logits, learned[start : start + chunk], reduction="sum")
+            if of_hidden is not None:
+                of_states, *of_weights = torch.autograd.grad(nats, [states, *trained])
+                of_hidden[start : start + chunk] = of_states
+                for whole, part in zip(of_trained, of_weights, strict=True):
+                    whole += part
+            total += nats.detach()
+        if of_hidden is not None:
+            ctx.save_for_backward(of_hidden, *of_trained)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_hidden, *of_trained = ctx.saved_tensors
+        return None, of_hidden * gradient, None, None, *(each * gradient for each in of_trained)
 
 
 class ForestLoss(nn.Module):
@@ -58,6 +86,8 @@ class ForestLoss(nn.Module):
         language = getattr(causal.model, "language_model", causal.model)
         # Set on the decoder alone: the towers keep their own.
         language.config._attn_implementation = _IMPLEMENTATIONS[attention]
+        fuse_layers(causal)
+        self._last = LastLayer(language.layers[-1])
 
     def hidden(self, forest: Forest, features: Mapping[str, ClipFeatures]) -> Tensor:
         """Last hidden states of the row, (L, D)."""
@@ -81,13 +111,18 @@ class ForestLoss(nn.Module):
 
     def forward(self, forest: Forest, features: Mapping[str, ClipFeatures]) -> Tensor:
         """Summed loss of all learned tokens of the row, in nats."""
-        states = self.hidden(forest, features)[forest.sources]
+        states = self._predicting(forest, features)
         return chunked_loss(self.causal.get_output_embeddings(), states, forest.learned, self._chunk)
 
     def logits(self, forest: Forest, features: Mapping[str, ClipFeatures]) -> Tensor:
         """(T, vocabulary): what the learned tokens are predicted with."""
-        found: Tensor = self.causal.get_output_embeddings()(self.hidden(forest, features)[forest.sources])
+        found: Tensor = self.causal.get_output_embeddings()(self._predicting(forest, features))
         return found
+
+    def _predicting(self, forest: Forest, features: Mapping[str, ClipFeatures]) -> Tensor:
+        """(T, D): last hidden states of the places from which a learned token is predicted."""
+        with self._last.only_at(forest.sources.unique()):
+            return self.hidden(forest, features)[forest.sources]
 
     def _media(self, clips: list[ClipFeatures]) -> dict[str, Any]:
         model = self.causal.model

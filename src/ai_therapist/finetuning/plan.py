@@ -43,6 +43,10 @@ class Shape:
     """Weights that are trained."""
     trained_in_layers: int
     """Those of them inside the layers: the adapters."""
+    last_feed_forward: int
+    """Weights of the last layer's feed-forward part, which runs where a token is predicted; adapters left out."""
+    last_trained: int
+    """Its adapters."""
     trained_head: bool
     """Whether the head is trained whole."""
     bytes_of_base: int
@@ -76,6 +80,7 @@ def shape_of(loss: ForestLoss) -> Shape:
     text = causal.config.get_text_config()
     decoder: Any = getattr(causal.model, "language_model", causal.model)
     own = [(name, weight) for name, weight in decoder.layers.named_parameters()]
+    last = [one for one in own if one[0].startswith(f"{text.num_hidden_layers - 1}.mlp.")]
     head: nn.Module = causal.get_output_embeddings()
     return Shape(
         layers=text.num_hidden_layers,
@@ -84,19 +89,23 @@ def shape_of(loss: ForestLoss) -> Shape:
         layer_weights=sum(_elements(weight) for name, weight in own if "lora_" not in name),
         trained=sum(weight.numel() for weight in loss.parameters() if weight.requires_grad),
         trained_in_layers=sum(weight.numel() for _, weight in own if weight.requires_grad),
+        last_feed_forward=sum(_elements(weight) for name, weight in last if "lora_" not in name),
+        last_trained=sum(weight.numel() for _, weight in last if weight.requires_grad),
         trained_head=any(weight.requires_grad for weight in head.parameters()),
         bytes_of_base=sum(weight.numel() * weight.element_size() for weight in loss.parameters()),
     )
 
 
 def pass_flops(shape: Shape, trees: Sequence[Tree]) -> tuple[float, float]:
-    """Operations of forward and backward pass over `trees`, and those of recomputing the layers once."""
+    """Operations of forward and backward pass over `trees`, and those of recomputing the layers once.
+
+    Where layers are recomputed the last one runs whole, which is not counted.
+    """
     tokens = sum(tree.tokens for tree in trees)
     learned = sum(tree.learned for tree in trees)
-    layers = 2.0 * tokens * shape.layer_weights
-    adapters = 2.0 * tokens * shape.trained_in_layers
-    # The head's logits are computed again for the backward pass, which then needs a product per gradient.
-    head = 2.0 * learned * shape.vocabulary * shape.width * (4 if shape.trained_head else 3)
+    layers = 2.0 * (tokens * shape.layer_weights - (tokens - learned) * shape.last_feed_forward)
+    adapters = 2.0 * (tokens * shape.trained_in_layers - (tokens - learned) * shape.last_trained)
+    head = 2.0 * learned * shape.vocabulary * shape.width * (3 if shape.trained_head else 2)
     attention = attention_flops(shape, trees)
     # Both products of attention have two gradients, a frozen layer has one.
     return 2 * layers + 3 * adapters + head + 3 * attention, layers + adapters + attention
@@ -173,5 +182,9 @@ def _elements(weight: torch.Tensor) -> int:
 
 def _pairs(tree: Tree) -> float:
     """Pairs of tokens that attention computes; a causal square counts as half."""
-    branches = sum(len(one.ids) * (one.fork + len(one.ids) / 2) for one in tree.branches)
-    return len(tree.trunk) ** 2 / 2 + branches
+    pairs = len(tree.trunk) ** 2 / 2
+    for branch in tree.branches:
+        prompt = len(branch.prompt)
+        pairs += prompt * (branch.fork + prompt / 2)
+        pairs += sum(len(one.ids) * (branch.fork + prompt + len(one.ids) / 2) for one in branch.answers)
+    return pairs

@@ -41,14 +41,18 @@ def preview(tree: Tree, chat: ChatText) -> Iterator[Run]:
         if branch.fork > at:
             yield _run(chat, Kind.TRUNK, tree.trunk[at : branch.fork], None)
             at = branch.fork
-        prompt = list(branch.ids[: -branch.learned])
+        prompt = list(branch.prompt)
         while prompt:
             is_clip = prompt[0] in placeholders
             end = next((place for place, token in enumerate(prompt) if (token in placeholders) != is_clip), len(prompt))
             kind = Kind.CLIP if is_clip else Kind.BRANCH
             yield _run(chat, kind, prompt[:end], number)
             prompt = prompt[end:]
-        yield _run(chat, Kind.LEARNED, branch.ids[-branch.learned :], number)
+        for answer in branch.answers:
+            asked = answer.ids[: -answer.learned]
+            if asked:
+                yield _run(chat, Kind.BRANCH, asked, number)
+            yield _run(chat, Kind.LEARNED, answer.ids[-answer.learned :], number)
 
 
 def _run(chat: ChatText, kind: Kind, ids: tuple[int, ...] | list[int], branch: int | None) -> Run:

@@ -20,7 +20,7 @@ from ai_therapist.errors import MissingInput
 from ai_therapist.finetuning.attention import plant
 from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.loss import ForestLoss
-from ai_therapist.finetuning.tree import BranchTokens, Tree
+from ai_therapist.finetuning.tree import AnswerTokens, BranchTokens, Tree
 from ai_therapist.models.base import open_base, put_adapter
 from ai_therapist.models.local import open_tuned
 from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, TunedFolder
@@ -58,7 +58,12 @@ def probe(vocabulary: int) -> Tree:
     def some(count: int) -> tuple[int, ...]:
         return tuple(dice.randrange(16, min(vocabulary, 100_000)) for _ in range(count))
 
-    return Tree(some(24), (BranchTokens("one", 12, some(12), 4, None), BranchTokens("two", 24, some(12), 4, None)))
+    trunk = some(24)
+    branches = (
+        BranchTokens(name, fork, some(8), (AnswerTokens(some(4), 4),), None)
+        for name, fork in (("one", 12), ("two", 24))
+    )
+    return Tree(trunk, tuple(branches))
 
 
 @torch.no_grad()
@@ -109,9 +114,8 @@ def _one_by_one(model: Any, device: torch.device) -> Tensor:
     tree = probe(model.config.get_text_config().vocab_size)
     rows = []
     for one in tree.apart():
-        (branch,) = one.branches
-        ids = torch.tensor([[*one.trunk, *branch.ids]], device=model.device)
-        rows.append(model(input_ids=ids, use_cache=False).logits[0, -branch.learned - 1 : -1])
+        ids = torch.tensor([one.row], device=model.device)
+        rows.append(model(input_ids=ids, use_cache=False).logits[0, -one.learned - 1 : -1])
     return torch.cat(rows).float().to(device)
 
 
