@@ -12,7 +12,6 @@ from ai_therapist.models.local import open_tuned
 from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.records import Abstention, Example, Label, Modality
 from ai_therapist.records.message import Message
-from ai_therapist.store.codec import encode
 from ai_therapist.testing import RecordingSpec, make_recording
 from tests.evaluation.arc import make_examples, make_gold
 from tests.finetuning.builders import save_untrained
@@ -79,7 +78,15 @@ def test_only_a_model_that_sees_and_hears_is_shown_the_clip() -> None:
     assert Modality.VIDEO in sighted.asked[0][0][-1].modalities
 
 
-def test_cues_are_told_to_a_model_that_was_trained_on_them(tmp_path: Path) -> None:
+def test_a_model_whose_targets_were_apart_is_asked_for_each_without_the_others() -> None:
+    model = Recorder()
+    tuned = Tuned(model, lambda asked: None, 20, chained=False)
+    found = tuned.predict(EXAMPLE)
+    assert [prefix for _, prefix in model.asked] == ["Client emotion: ", "Strategy: ", "Therapist emotion: ", "Reply: "]
+    assert len(found) == 4
+
+
+def test_cues_are_told_to_a_model_that_was_trained_on_them() -> None:
     told = EXAMPLE.model_copy(update={"cues": "looks away"})
     for cues in (True, False):
         model = Recorder()
@@ -88,8 +95,7 @@ def test_cues_are_told_to_a_model_that_was_trained_on_them(tmp_path: Path) -> No
     config = FinetuningConfig(cues=True)
     folder = TunedFolder(name="one", config=config.model_dump(mode="json"), config_sha256="a" * 64)
     for about, expected in ((folder, True), (folder.model_copy(update={"config": {}}), False)):
-        (tmp_path / TunedFolder.FILE).write_bytes(encode(about))
-        assert reads_cues(tmp_path) is expected
+        assert reads_cues(about) is expected
 
 
 def test_an_empty_reply_is_an_abstention_and_no_tokens_ask_for_none() -> None:

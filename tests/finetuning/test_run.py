@@ -96,6 +96,8 @@ def test_a_dataset_becomes_a_model_that_answers(workspace: Workspace, tmp_path: 
         for note in notes
     )
     workspace.store.checkout(item.artefacts["model"], tmp_path / "model")
+    about = TunedFolder.model_validate_json((tmp_path / "model" / TunedFolder.FILE).read_bytes())
+    assert about.context_turns == training["context_turns"] == item.counts["context_turns"] > 0
     model = open_tuned(tmp_path / "model")
     assert "tiny-toy" in model.name
     assert "".join(model.generate([Message.of_text("user", "hello")], max_tokens=5))

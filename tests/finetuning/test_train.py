@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -66,6 +66,17 @@ def tune(
 def difference(one: Tuned, other: Tuned) -> float:
     mine, yours = trained_state(one.model), trained_state(other.model)
     return max(float((mine[name] - yours[name]).abs().max()) for name in mine)
+
+
+def test_answers_of_their_own_are_learned_too(base: Path, tmp_path: Path) -> None:
+    together, apart = (
+        cast(Any, tune(base, tmp_path / targets, QUICK.model_copy(update={"targets": targets})).account)
+        for targets in ("together", "apart")
+    )
+    assert apart["loss_last"] < 0.7 * apart["loss_first"]
+    assert apart["examples"] == together["examples"] == len(EXAMPLES)
+    ratios = [one["tokens_one_by_one"] / one["tokens"] for one in (together, apart)]
+    assert ratios[1] > 2 * ratios[0]
 
 
 @pytest.fixture(scope="module")

@@ -166,6 +166,13 @@ def test_a_later_window_begins_with_the_turns_before_its_first_target(chat: Chat
         assert conversation.turns[first.fork - 1].text in shown
 
 
+def test_the_longest_context_of_all_trees_is_told(chat: ChatText) -> None:
+    forks = [branch.fork for one in gather_conversations(EXAMPLES) for branch in one.branches]
+    assert encode(chat).context_turns == max(forks) > 8
+    windows = encode(chat, 700, 3)
+    assert 3 <= windows.context_turns < max(forks)
+
+
 def test_one_by_one_is_the_same_examples_with_their_own_copies_of_the_trunk(chat: ChatText) -> None:
     (tree, _) = encode(chat).trees
     apart = tree.apart()

@@ -39,6 +39,17 @@ def test_each_label_conditions_the_next_and_all_condition_the_reply() -> None:
     assert labels.strategy.probabilities == pytest.approx(weights_for(Field.STRATEGY, "Restatement"))
 
 
+def test_labels_that_were_learned_apart_condition_nothing() -> None:
+    scorer = ScriptedScorer([weights_for(field, field.choices[0]) for field in LABEL_FIELDS])
+    generator = ScriptedGenerator(["Yes."])
+    speaker = Speaker(generator, scorer, is_toy=True, labels_lead=False)
+    labels, *_ = answer_pieces(speaker, ASKED, 50)
+    assert isinstance(labels, LabelsPredicted)
+    assert isinstance(labels.strategy, Label)
+    assert [request.prefix for request in scorer.requests] == [f"{field}: " for field in LABEL_FIELDS]
+    assert generator.requests[0].prefix == "Reply: "
+
+
 def test_without_a_scorer_every_label_is_an_abstention_and_the_reply_comes_all_the_same() -> None:
     labels, reply = predicted(None, ScriptedGenerator(["Yes."]))
     assert isinstance(labels.client_emotion, Abstention)

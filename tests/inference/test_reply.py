@@ -13,6 +13,7 @@ from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, LabelsPredicted, ReplyPiece, Withheld
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
+from ai_therapist.models.scripted import ScriptedGenerator
 from ai_therapist.safety.crisis import UNCHECKED, Assessment, Category, Level, Said
 from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, Reason
 from ai_therapist.testing import make_recording
@@ -249,6 +250,20 @@ def test_the_model_sees_what_was_said_and_shown_and_nothing_else() -> None:
         "How was it?",
         "Second message.",
     ]
+
+
+@pytest.mark.parametrize(("set_to", "trained", "most"), [(None, 4, 4), (None, None, 64), (2, 4, 2), (6, None, 6)])
+def test_a_model_is_shown_no_longer_talk_than_it_learned_from_unless_settings_say_so(
+    set_to: int | None, trained: int | None, most: int
+) -> None:
+    model = ScriptedGenerator(["I see."], repeat=True)
+    speaker = Speaker(model, None, is_toy=True, context_turns=trained)
+    chat = Chat(speaker, InferenceConfig(context_turns=set_to), today=lambda: TODAY)
+    for _ in range(40):
+        list(chat.send("I walked to the lake today."))
+    shown = [len(request.messages) - 2 for request in model.requests]
+    assert max(shown) == most
+    assert shown[:2] == [0, 2]
 
 
 def test_the_model_sees_the_end_of_a_long_message_and_the_check_reads_all_of_it() -> None:

@@ -11,19 +11,30 @@ import pytest
 
 from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.inference.config import InferenceConfig
-from ai_therapist.inference.run import open_chat
+from ai_therapist.inference.run import open_chat, open_speaker
 from ai_therapist.models.scripted import ScriptedGenerator
+from ai_therapist.models.tuned_folder import TunedFolder
 from ai_therapist.records.message import Message
+from ai_therapist.store.codec import encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 from tests.inference.scripts import outcome_of
 
 
-def save_finetuning(workspace: Workspace, model: Path | None, preset: str = "tiny") -> None:
+def save_finetuning(
+    workspace: Workspace, model: Path | None, preset: str = "tiny", counts: dict[str, int] | None = None
+) -> None:
     artefacts = {} if model is None else {"model": workspace.store.put_tree(model)}
     item = ItemRecord(
-        item="model", name="model", status=Status.DONE, reason=None, artefacts=artefacts, actions=(), counts={}
+        item="model",
+        name="model",
+        status=Status.DONE,
+        reason=None,
+        artefacts=artefacts,
+        actions=(),
+        counts=counts or {},
     )
-    workspace.save_run(RunRecord(run="finetuning", config={"preset": preset}, read=1, items=(item,)))
+    config: dict[str, object] = {"preset": preset, "targets": "apart" if counts else "together"}
+    workspace.save_run(RunRecord(run="finetuning", config=config, read=1, items=(item,)))
 
 
 class Talker(ScriptedGenerator):
@@ -94,3 +105,22 @@ def test_only_the_tiny_preset_is_called_a_toy(workspace: Workspace, tmp_path: Pa
     save_finetuning(workspace, folder, preset="large")
     with open_chat(workspace, InferenceConfig()) as chat:
         assert "toy" not in chat.opening()[0].model_dump_json()
+
+
+def test_what_a_model_learned_with_is_known_from_its_run_and_from_its_folder(
+    workspace: Workspace, tmp_path: Path, opened: list[Path]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("w")
+    save_finetuning(workspace, folder, counts={"context_turns": 12})
+    config = InferenceConfig()
+    with open_speaker(workspace, config) as speaker:
+        assert (speaker.is_toy, speaker.context_turns, speaker.labels_lead) == (True, 12, False)
+    with open_speaker(f"tuned:{folder}", config) as speaker:
+        assert (speaker.is_toy, speaker.context_turns, speaker.labels_lead) == (False, None, True)
+    about = TunedFolder(name="one", config={"preset": "text"}, config_sha256="a" * 64, context_turns=7)
+    for named, lead in ((about, True), (about.model_copy(update={"config": {"targets": "apart"}}), False)):
+        (folder / TunedFolder.FILE).write_bytes(encode(named))
+        with open_speaker(f"tuned:{folder}", config) as speaker:
+            assert (speaker.is_toy, speaker.context_turns, speaker.labels_lead) == (False, 7, lead)

@@ -44,17 +44,24 @@ def opened(name: str, job: Job, examples: Sequence[Example], reply_tokens: int) 
             clip_of = clips_for(tuning.clips, job.blob, held_out)
             # Cues tell of the clip: a system that is shown another, a part or none of it is not told either.
             whole = tuning.clips == "own" and tuning.keeps is None
-            told = whole and reads_cues(folder)
-            yield Tuned(model, clip_of, reply_tokens if tuning.writes else 0, keeps=tuning.keeps, cues=told)
+            about = TunedFolder.model_validate_json((folder / TunedFolder.FILE).read_bytes())
+            yield Tuned(
+                model,
+                clip_of,
+                reply_tokens if tuning.writes else 0,
+                keeps=tuning.keeps,
+                cues=whole and reads_cues(about),
+                chained=about.labels_lead,
+            )
     elif name in get_args(SystemName):
         yield _baseline(cast(SystemName, name), [each for each in examples if each.split is Split.TRAIN], held_out)
     else:
         yield system_of(open_model(name), clips_for("own", job.blob, held_out), reply_tokens)
 
 
-def reads_cues(folder: Path) -> bool:
-    """Whether the tuned model in `folder` was trained on written cues too."""
-    return TunedFolder.model_validate_json((folder / TunedFolder.FILE).read_bytes()).config.get("cues") is True
+def reads_cues(about: TunedFolder) -> bool:
+    """Whether a tuned model was trained on written cues too."""
+    return about.config.get("cues") is True
 
 
 def system_of(model: AnyModel, clip_of: Callable[[Example], Path | None], reply_tokens: int) -> System:

@@ -38,29 +38,33 @@ class Tuned:
         *,
         keeps: Modality | None = None,
         cues: bool = False,
+        chained: bool = True,
     ) -> None:
         """`keeps` is the one part of a clip that is shown, AUDIO or VIDEO; without it all of the clip is.
 
-        `cues` tells the model what was written down of the client's clip, as in its training.
+        `cues` tells the model what was written down of the client's clip, as in its training. `chained` lets its own
+        labels stand before the next ones and before the reply, which is how it was trained unless its targets were
+        apart.
         """
         self._model = model
         self._clip_of = clip_of
         self._reply_tokens = reply_tokens
         self._keeps = keeps
         self._cues = cues
+        self._chained = chained
         self._answered: dict[str, Labels] = {}
 
     def predict(self, example: Example) -> Mapping[Field, Label | Reply | Abstention]:
-        """A label with probabilities for each labelled field, then the reply that they condition."""
+        """A label with probabilities for each labelled field, then the reply; each follows from those before it."""
         messages = self._messages(example)
         outcomes: dict[Field, Label | Reply | Abstention] = {}
         given: dict[Field, str] = {}
         for field in LABEL_FIELDS:
-            weights = self._model.score(messages, field.choices, prefix=answer_prefix(field, _labels(given)))
+            weights = self._model.score(messages, field.choices, prefix=self._prefix(field, _labels(given)))
             given[field] = max(weights, key=weights.__getitem__)
             outcomes[field] = Label(value=given[field], probabilities=weights)
         if self._reply_tokens:
-            prefix = answer_prefix(Field.REPLY, _labels(given))
+            prefix = self._prefix(Field.REPLY, _labels(given))
             text = "".join(self._model.generate(messages, max_tokens=self._reply_tokens, prefix=prefix)).strip()
             outcomes[Field.REPLY] = Reply(text=text) if text else Abstention(reason="the reply is empty")
         self._answered[example.id] = _labels(given)
@@ -73,9 +77,12 @@ class Tuned:
         given = self._answered.get(example.id) or _labels(
             {field: each.value for field, each in self.predict(example).items() if isinstance(each, Label)}
         )
-        prefix = answer_prefix(Field.REPLY, given)
+        prefix = self._prefix(Field.REPLY, given)
         found = self._model.likelihood(self._messages(example), plain(example.reply.text), prefix=prefix)
         return GoldLikelihood(nats=max(found.nats, 0.0), tokens=found.tokens)
+
+    def _prefix(self, field: Field, given: Labels) -> str:
+        return answer_prefix(field, given if self._chained else _labels({}))
 
     def _messages(self, example: Example) -> tuple[Message, ...]:
         sees = {Modality.VIDEO, Modality.AUDIO} <= self._model.accepts

@@ -97,6 +97,11 @@ class FinetuningConfig(StageConfig):
     (task "cues"): a model of text alone then reads what others see. Only evaluation tells it the same again; in a chat
     nobody writes cues."""
 
+    targets: Literal["together", "apart"] = "together"
+    """together: one answer per turn, the labels first, so that they condition the reply. apart: every label and the
+    reply is an answer of its own to the same clip and words, which are read once for all; none sees another, and the
+    model is then asked for each without the others."""
+
     max_tokens: Annotated[int, Field(ge=64, le=131_072)] = 1024
     """Longest conversation, or turn with its context, in tokens, clips included. A longer one is cut into windows that
     overlap; turns are left out whole, oldest first, and a clip, the client's words and an answer are never cut."""

@@ -85,7 +85,8 @@ class _Normed(torch.autograd.Function):
         squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
         scale = squares.div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        normed: Tensor = (x * scale).mul_(weight)
+        return normed
 
     @staticmethod
     @once_differentiable

@@ -55,7 +55,7 @@ def stages(config: FinetuningConfig) -> tuple[Stage, ...]:
         Stage("finetuning.features", 3, encode_clip, ("base", "clip"), ("features",), kept, (*libraries, "av")),
         Stage(
             "finetuning.train",
-            4,
+            5,
             tune,
             ("base", "features/*", "examples", "start/*"),
             ("model", "curve", "training", "metrics", "page"),
@@ -241,7 +241,13 @@ def tune(job: Job) -> None:
     tuned, lineage = _trained(job)
     with one_thread():
         save_tuned(
-            folder, job.scratch / "base", tuned.model, tuned.processor, cast(FinetuningConfig, job.config), lineage
+            folder,
+            job.scratch / "base",
+            tuned.model,
+            tuned.processor,
+            cast(FinetuningConfig, job.config),
+            lineage,
+            tuned.context_turns,
         )
         save_proof(tuned.loss, folder)
     job.give_tree("model", folder)
@@ -249,7 +255,7 @@ def tune(job: Job) -> None:
     job.give("metrics", "".join(point.model_dump_json() + "\n" for point in tuned.curve).encode())
     job.give("training", canonical_json(tuned.account))
     job.give("page", curve_page(tuned.curve, tuned.account).encode())
-    job.count(steps=len(tuned.curve))
+    job.count(steps=len(tuned.curve), context_turns=tuned.context_turns)
 
 
 def _trained(job: Job) -> tuple[Tuned, tuple[str, ...]]:

@@ -39,8 +39,12 @@ def save_tuned(
     processor: Any,
     config: FinetuningConfig,
     lineage: tuple[str, ...] = (),
+    context_turns: int | None = None,
 ) -> None:
-    """Write the tuned model below `folder`; `lineage` names the models that it goes on from."""
+    """Write the tuned model below `folder`.
+
+    `lineage` names the models that it goes on from, `context_turns` is the most context that it was trained with.
+    """
     shutil.copytree(base, folder / BASE)
     for settings in model.peft_config.values():
         settings.base_model_name_or_path = BASE
@@ -58,6 +62,7 @@ def save_tuned(
         config=config.model_dump(mode="json"),
         config_sha256=digest,
         lineage=lineage,
+        context_turns=context_turns,
     )
     write_atomically(folder / TunedFolder.FILE, encode(about))
 

@@ -47,6 +47,8 @@ class Tuned(NamedTuple):
     processor: Any
     """Processor or tokenizer of the base; of a random one the tokenizer that was trained."""
     curve: list[Point]
+    context_turns: int
+    """Most turns of context that an example showed."""
     account: dict[str, object]
     """Losses before and after, sizes, steps and seconds."""
 
@@ -101,6 +103,7 @@ def tune_on(
         "validation_loss_last": last[1],
         "examples": sum(len(tree.branches) for tree in trees),
         "too_long": len(ready.seen.too_long),
+        "context_turns": ready.seen.context_turns,
         "with_clip": sum(branch.clip is not None for tree in trees for branch in tree.branches),
         "trees": len(trees),
         "steps": len(curve),
@@ -113,7 +116,7 @@ def tune_on(
         "processes": processes,
         "seconds": round(time.perf_counter() - started_s, 2),
     }
-    return Tuned(ready.model, ready.loss, ready.processor, curve, account)
+    return Tuned(ready.model, ready.loss, ready.processor, curve, ready.seen.context_turns, account)
 
 
 def prepare(
@@ -160,7 +163,15 @@ def encode_examples(
     """The trees of the examples: of whole conversations, or one per example in the layout "turn"."""
     groups = [[example] for example in examples] if config.layout == "turn" else [list(examples)]
     conversations = [conversation for group in groups for conversation in gather_conversations(group)]
-    return encode_all(conversations, chat, placeholders, config.max_tokens, config.overlap_turns, cues=config.cues)
+    return encode_all(
+        conversations,
+        chat,
+        placeholders,
+        config.max_tokens,
+        config.overlap_turns,
+        cues=config.cues,
+        targets=config.targets,
+    )
 
 
 @torch.no_grad()

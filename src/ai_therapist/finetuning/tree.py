@@ -102,6 +102,8 @@ class Encoded:
     trees: tuple[Tree, ...]
     too_long: tuple[str, ...]
     """Ids of examples that do not fit into the limit even without their context."""
+    context_turns: int
+    """Most turns before a client's own that a branch sees."""
 
 
 def encode_conversation(
@@ -127,7 +129,7 @@ def encode_conversation(
     forks = [branch.fork for branch in conversation.branches]
     trees: list[Tree] = []
     too_long: list[str] = []
-    place = 0
+    place = most = 0
     while place < len(branches):
         first = _first_turn(head, turns, branches[place], forks[place], max_tokens, overlap_turns if trees else None)
         if first is None:
@@ -145,11 +147,12 @@ def encode_conversation(
             if max(read, branch.fork) + used + branch.tokens > max_tokens:
                 break
             chosen.append(branch)
+            most = max(most, forks[place] - first)
             read, used = max(read, branch.fork), used + branch.tokens
             place += 1
         trunk = [*head, *(token for turn in turns[first:] for token in turn)][:read]
         trees.append(Tree(tuple(trunk), tuple(chosen)))
-    return Encoded(tuple(trees), tuple(too_long))
+    return Encoded(tuple(trees), tuple(too_long), most)
 
 
 def encode_all(
@@ -168,7 +171,9 @@ def encode_all(
         for one in conversations
     ]
     return Encoded(
-        tuple(tree for part in parts for tree in part.trees), tuple(one for part in parts for one in part.too_long)
+        tuple(tree for part in parts for tree in part.trees),
+        tuple(one for part in parts for one in part.too_long),
+        max((part.context_turns for part in parts), default=0),
     )
 
 

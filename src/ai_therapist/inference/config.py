@@ -18,8 +18,9 @@ class InferenceConfig(StageConfig):
     """Spec of a scorer that gives the labels where the model only writes, as embedded; without one there are none."""
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     """ISO 3166-1 code of the country whose helplines a card names; without one it names a few of large countries."""
-    context_turns: Annotated[int, Field(ge=0, le=256)] = 64
-    """Most earlier turns that the model is shown, client's and its own; beyond them the older half is left out."""
+    context_turns: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Most earlier turns that the model is shown, client's and its own; beyond them the older half is left out.
+    None: as many as a tuned model was trained with, and 64 where that is not known."""
     read_ahead: bool = True
     """Whether a model that keeps what it has read goes over the turn that just ended while the client thinks."""
     message_chars: Annotated[int, Field(ge=100, le=20_000)] = 2_000

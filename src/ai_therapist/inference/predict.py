@@ -51,6 +51,10 @@ class Speaker:
     """Whether the opening must call it a toy."""
     predicts: frozenset[Field] = frozenset(LABEL_FIELDS)
     """What the scorer can predict: one that labels what was said knows nothing of what comes next."""
+    context_turns: int | None = None
+    """Most earlier turns that it was trained with; None where nobody knows."""
+    labels_lead: bool = True
+    """Whether its labels stand before the reply and before each other, as they did in its training."""
     alone: Lock | None = None
     """Held while the model is asked, where it can answer one question at a time only."""
 
@@ -100,7 +104,7 @@ def _answered(
     for field in LABEL_FIELDS:
         outcome = _predict(speaker, messages, field, given)
         outcomes[field] = outcome
-        if isinstance(outcome, Label):
+        if isinstance(outcome, Label) and speaker.labels_lead:
             given = _with(given, field, outcome.value)
     yield LabelsPredicted(
         client_emotion=outcomes[Field.CLIENT_EMOTION],

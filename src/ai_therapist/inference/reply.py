@@ -59,6 +59,9 @@ FIXED_IMMINENT = (
 )
 """What stands in the model's place when a message is about imminent danger; the turns take them in order."""
 
+_CONTEXT_TURNS = 64
+"""Most earlier turns that a model is shown of which nobody knows with how many it was trained."""
+
 _TURNS_FOR_CHECK = 12
 """Earlier turns that the crisis gate sees beside the message."""
 
@@ -137,6 +140,8 @@ class Chat:
         crisis.prepare()
         self._speaker = speaker
         self._config = config
+        known = speaker.context_turns if config.context_turns is None else config.context_turns
+        self._context_turns = _CONTEXT_TURNS if known is None else known
         self._assess = assess
         self._clock_s = clock_s
         self._today = today
@@ -302,7 +307,7 @@ class Chat:
 
     def _read_ahead(self) -> None:
         """After all is shown; a failure shows when the model is asked next."""
-        trunk = render_trunk(self.conversation.context(self._config.context_turns))
+        trunk = render_trunk(self.conversation.context(self._context_turns))
         wait_s = self._config.reply_timeout_s
         settled(lambda: read_ahead(self._speaker, trunk, wait_s), wait_s)
 
@@ -313,7 +318,7 @@ class Chat:
         shown_text = sent.text[-self._config.message_chars :]
         words = shown_text if shown_text.strip() else sent.text
         client = self.conversation.with_turn(Role.CLIENT, words).turns[-1]
-        *before, now = render_prompt(self.conversation.context(self._config.context_turns), client.turn, None)
+        *before, now = render_prompt(self.conversation.context(self._context_turns), client.turn, None)
         if sent.attached is not None:
             now = Message(role="user", parts=(sent.attached, *now.parts))
         return answer_pieces(

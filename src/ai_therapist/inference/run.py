@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field
 from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
@@ -23,7 +24,7 @@ from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import Chat
 from ai_therapist.models.catalogue import AnyModel, open_model, sends_away
 from ai_therapist.models.protocol import LabelScorer, TextGenerator
-from ai_therapist.models.tuned_folder import TunedFolder
+from ai_therapist.models.tuned_folder import TunedFolder, labels_lead
 from ai_therapist.store.workspace import RunRecord, Workspace
 
 RUN = "finetuning"
@@ -31,6 +32,14 @@ TOY_PRESET = "tiny"
 
 _LABELS_WHAT_WAS_SAID = frozenset({"embedded"})
 """Kinds of scorers that read the last turn's own label and know nothing of the turn that comes next."""
+
+
+class Learning(NamedTuple):
+    """What is known of how a model learned; see `Speaker`."""
+
+    is_toy: bool = False
+    context_turns: int | None = None
+    labels_lead: bool = True
 
 
 @contextmanager
@@ -52,7 +61,7 @@ def open_speaker(model: str | Workspace, config: InferenceConfig) -> Iterator[Sp
     where no model was fine-tuned, and MissingExtra where a package is not installed.
     """
     if isinstance(model, str):
-        yield _speaker(model, open_model(model), config, is_toy=_is_toy(model))
+        yield _speaker(model, open_model(model), config, _learning_of(model))
         return
     run = model.load_run(RUN, "finetune")
     digest = _model_digest(run)
@@ -62,10 +71,16 @@ def open_speaker(model: str | Workspace, config: InferenceConfig) -> Iterator[Sp
     with model.store.scratch() as folder:
         model.store.checkout(digest, folder)
         spec = f"tuned:{folder}"
-        yield _speaker(spec, open_model(spec), config, is_toy=run.config.get("preset") == TOY_PRESET)
+        yield _speaker(spec, open_model(spec), config, learning_in(run))
 
 
-def _speaker(spec: str, opened: AnyModel, config: InferenceConfig, *, is_toy: bool) -> Speaker:
+def learning_in(run: RunRecord) -> Learning:
+    """How the model of a fine-tuning run learned."""
+    counts = next((item.counts for item in run.done if "model" in item.artefacts), {})
+    return Learning(run.config.get("preset") == TOY_PRESET, counts.get("context_turns"), labels_lead(run.config))
+
+
+def _speaker(spec: str, opened: AnyModel, config: InferenceConfig, learning: Learning) -> Speaker:
     if not isinstance(opened, TextGenerator):
         raise ConfigError(f"model {spec.partition(':')[0]!r} weighs labels and writes nothing: name one that replies")
     scorer: LabelScorer | None = opened if isinstance(opened, LabelScorer) else None
@@ -78,16 +93,17 @@ def _speaker(spec: str, opened: AnyModel, config: InferenceConfig, *, is_toy: bo
         if config.labels.partition(":")[0] in _LABELS_WHAT_WAS_SAID:
             predicts = frozenset({Field.CLIENT_EMOTION})
     alone = None if sends_away(spec) else Lock()
-    return Speaker(generator=opened, scorer=scorer, is_toy=is_toy, predicts=predicts, alone=alone)
+    return Speaker(generator=opened, scorer=scorer, predicts=predicts, alone=alone, **learning._asdict())
 
 
-def _is_toy(spec: str) -> bool:
-    """Whether the spec names a model of the tiny preset; False where nothing says so."""
+def _learning_of(spec: str) -> Learning:
+    """How the model that a spec names learned, as far as its folder tells."""
     kind, _, where = spec.partition(":")
-    about = Path(where) / TunedFolder.FILE
-    if kind != "tuned" or not about.is_file():
-        return False
-    return TunedFolder.model_validate_json(about.read_bytes()).config.get("preset") == TOY_PRESET
+    path = Path(where) / TunedFolder.FILE
+    if kind != "tuned" or not path.is_file():
+        return Learning()
+    about = TunedFolder.model_validate_json(path.read_bytes())
+    return Learning(about.config.get("preset") == TOY_PRESET, about.context_turns, about.labels_lead)
 
 
 def _model_digest(run: RunRecord) -> str:

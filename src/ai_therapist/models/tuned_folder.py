@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -48,3 +49,15 @@ class TunedFolder(Record):
     config_sha256: Digest
     lineage: tuple[str, ...] = ()
     """Names of the models that it goes on from, the first one first."""
+    context_turns: Annotated[int, Field(ge=0)] | None = None
+    """Most turns before the client's current one that it was trained with; None where nobody counted them."""
+
+    @property
+    def labels_lead(self) -> bool:
+        """Whether each label was learned after those before it, and the reply after all of them."""
+        return labels_lead(self.config)
+
+
+def labels_lead(config: Mapping[str, object]) -> bool:
+    """Whether settings of fine-tuning make one answer of labels and reply."""
+    return config.get("targets") != "apart"

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from ai_therapist.errors import MissingExtra, MissingInput
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
-from ai_therapist.inference.run import RUN, TOY_PRESET, open_speaker
+from ai_therapist.inference.run import RUN, Learning, learning_in, open_speaker
 from ai_therapist.models.protocol import GREEDY, Sampling, SamplingGenerator, Tally
 from ai_therapist.records import Modality
 from ai_therapist.records.message import Message
@@ -72,8 +72,8 @@ def find_partner(workspace: Workspace, config: InferenceConfig, stack: ExitStack
         "no model" if digest is None else f"tuned@{digest[:12]}",
         lambda: stack.enter_context(open_speaker(workspace, config)),
     )
-    toy = run is not None and run.config.get("preset") == TOY_PRESET
-    return Speaker(generator=model, scorer=model, is_toy=toy, alone=threading.Lock()), _silence(digest)
+    learning = Learning() if run is None else learning_in(run)
+    return Speaker(generator=model, scorer=model, alone=threading.Lock(), **learning._asdict()), _silence(digest)
 
 
 def _silence(digest: str | None) -> str | None:
