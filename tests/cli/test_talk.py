@@ -45,6 +45,17 @@ def test_a_chat_shows_disclosure_reply_labels_and_helplines(
     assert "no command /nonsense" in text
 
 
+def test_a_chat_takes_what_people_type(run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capital commands, words that only want to leave, and bytes that were no text."""
+    typed(monkeypatch, "/HELP", "exit", "broken \udcff byte", "/Save talk.json", "/QUIT", "never read")
+    shown = run_cli("chat", "--model", script(tmp_path, "How was it?"))
+    assert shown.code == 0
+    assert "People you can reach" in shown.out
+    assert "exit was not sent; /quit leaves" in shown.out
+    said = [turn["text"] for turn in json.loads((tmp_path / "talk.json").read_text("utf-8"))["turns"]]
+    assert said == ["broken \ufffd byte", "How was it?"]
+
+
 def test_a_chat_is_written_down_only_where_the_user_says_so(
     run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +83,8 @@ def test_forgetting_starts_anew(run_cli: Cli, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("spec", "message"), [("embedded", "writes nothing"), ("nonsense:x", "no model 'nonsense'"), ("scripted:", "needs")]
 )
-def test_a_model_that_cannot_talk_is_refused_in_one_line(run_cli: Cli, spec: str, message: str) -> None:
+def test_a_model_that_cannot_talk_is_refused_in_one_line(run_cli: Cli, tmp_path: Path, spec: str, message: str) -> None:
+    (tmp_path / "a").touch()
     for command in (("chat", "--model", spec), ("serve", "--model", spec), ("predict", "a", "b", "--model", spec)):
         shown = run_cli(*command)
         assert shown.code == 2
@@ -87,6 +99,19 @@ def test_predict_answers_a_file_and_says_what_failed(run_cli: Cli, tmp_path: Pat
     assert "line 2" in shown.err
     again = run_cli("predict", "in.jsonl", "out.jsonl", "--model", script(tmp_path, "How was it?"))
     assert "2 read, 0 answered, 1 reused, 1 failed" in again.out
+
+
+def test_predict_says_in_one_line_what_it_cannot_read_or_write(run_cli: Cli, tmp_path: Path) -> None:
+    missing = run_cli("predict", "none.jsonl", "out.jsonl", "--model", "tuned:nowhere")
+    assert (missing.code, "none.jsonl: there is no such file" in missing.err) == (2, True)
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Hello."}\nno json\n')
+    (tmp_path / "file").touch()
+    refused = run_cli("predict", "in.jsonl", "file/out.jsonl", "--model", script(tmp_path, "Yes."))
+    assert refused.code == 1
+    assert "cannot write file/out.jsonl" in refused.err
+    made = run_cli("predict", "in.jsonl", "new/folder/out.jsonl", "--model", script(tmp_path, "Yes."))
+    assert "line 2: record: not valid JSON" in made.err
+    assert len((tmp_path / "new/folder/out.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,14 @@ def test_a_withheld_sentence_stops_the_model_and_is_never_shown_or_remembered() 
     assert CANARY not in repr(events)
 
 
+def test_half_characters_of_either_side_break_nothing() -> None:
+    chat = make_chat(replying("It is \ud83d fine. And \udcff you?"))
+    events = list(chat.send(f"{CALM} \udcff"))
+    assert outcome_of(events) == "complete"
+    assert reply_of(events) == "It is \ufffd fine. And \ufffd you?"
+    assert chat.conversation.turns[0].turn.text == f"{CALM} \ufffd"
+
+
 def test_several_concerns_bring_the_card_of_a_risk() -> None:
     concern = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="SI-21")
     chat = Chat(

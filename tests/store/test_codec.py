@@ -60,7 +60,7 @@ def test_many_errors_are_counted() -> None:
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(InvalidRecord, match="json invalid"):
+    with pytest.raises(InvalidRecord, match="not valid JSON"):
         decode(Consent, b"{" + SECRET.encode(), "file")
     with pytest.raises(ValueError, match="Out of range"):
         canonical_json(float("nan"))

@@ -21,6 +21,8 @@ _COMMANDS = (
     "/clip PATH: a clip with the next message   /emotion: what the model predicted   /help: helplines   "
     "/save PATH: write this down   /forget: start anew   /quit: leave"
 )
+_LEAVING = frozenset({"exit", "quit", ":q", "exit()", "quit()"})
+"""What people write who want to leave; a conversation never ends by itself, so they are told how."""
 
 
 @click.command(epilog="Example:  ai-therapist chat -w demo-workspace --labels")
@@ -67,22 +69,25 @@ class _Talk:
 
     def until_quit(self) -> None:
         """Talk until the input ends or says so."""
-        from ai_therapist.cli.console import out
+        from ai_therapist.cli.console import out, say
 
         while True:
             if sys.stdin.isatty():
                 out.print("[bold]you[/bold] ", end="")
             line = sys.stdin.readline()
             text = line.strip()
-            if not line or text == "/quit":
+            if not line or text.lower() == "/quit":
                 return
-            if text.startswith("/"):
-                self._obey(*text.split(" ", 1))
+            if text.lower() in _LEAVING:
+                say(f"{text.lower()} was not sent; /quit leaves")
+            elif text.startswith("/"):
+                word, _, rest = text.partition(" ")
+                self._obey(word.lower(), rest)
             elif text:
                 self._shown = _show(self._chat.send(text, self._clip), labels=self._labels)
                 self._clip = None
 
-    def _obey(self, word: str, rest: str = "") -> None:
+    def _obey(self, word: str, rest: str) -> None:
         from ai_therapist.cli.console import say
 
         match word:

@@ -26,7 +26,7 @@ def command(
     Only id and text must be there. A run that was stopped goes on; a bad line gives a line with an error.
     """
     from ai_therapist.cli.console import notes, say
-    from ai_therapist.errors import ItemError
+    from ai_therapist.errors import ItemError, MissingInput
     from ai_therapist.inference.batch import Tally, answer_all
     from ai_therapist.inference.run import open_speaker
     from ai_therapist.store.workspace import Workspace
@@ -34,6 +34,9 @@ def command(
     settings = load_settings(config, assignments)
     spec = model or settings.inference.model
     tally = Tally()
+    if not asked.is_file():
+        # Before a model is loaded, which may take minutes.
+        raise MissingInput(f"{asked}: there is no such file")
     with open_speaker(spec or Workspace.existing(workspace), settings.inference) as speaker:
         for answer in answer_all(speaker, settings.inference, asked, answers, tally):
             if answer.error is not None:

@@ -57,8 +57,9 @@ CUES = "Seen and heard"
 
 _CHAT_ROLES: dict[Role, Literal["user", "assistant"]] = {Role.CLIENT: "user", Role.THERAPIST: "assistant"}
 
-# Angle and square brackets are how chat templates spell their control tokens; nobody speaks them.
-_UNSPOKEN = str.maketrans("<>[]", "‹›()")
+# Angle and square brackets are how chat templates spell their control tokens; nobody speaks them. Half a surrogate pair
+# is what is left of bytes that were no text; nothing can write it down.
+_UNSPOKEN = str.maketrans("<>[]", "‹›()") | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 class Answer(Record):

@@ -30,6 +30,7 @@ from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.store.blobs import write_atomically
 from ai_therapist.store.codec import decode, encode
+from ai_therapist.store.durable import told_as_store_error
 
 _LONGEST_LINE = 1 << 20
 
@@ -111,9 +112,13 @@ def answer_all(
     `tally` is counted up.
 
     Raises MissingInput where there is no such file, ConfigError where `answers` holds what another model said or
-    something else altogether. What is wrong with a line goes into its answer.
+    something else altogether, StoreError where they cannot be written. What is wrong with a line goes into its answer.
     """
     lines = list(_lines(asked))
+    with told_as_store_error(f"write {answers}"):
+        # Before the first answer, which may cost minutes or money.
+        answers.parent.mkdir(parents=True, exist_ok=True)
+        answers.open("ab").close()
     known = _known(answers, speaker.generator.name)
     tally.read = len(lines)
     seen: set[str] = set()
@@ -126,7 +131,7 @@ def answer_all(
             answer = _answer(speaker, config, line, asked.parent, twice=line.id in seen)
             tally.failed += answer.error is not None
             tally.answered += answer.error is None
-            with answers.open("ab") as file:
+            with told_as_store_error(f"write {answers}"), answers.open("ab") as file:
                 file.write(encode(answer))
         seen.add(line.id)
         yield answer
@@ -150,7 +155,7 @@ def _lines(path: Path) -> Iterator[_Line]:
                 try:
                     yield _Line(number, digest, decode(Asked, raw, f"line {number}"))
                 except InvalidRecord as error:
-                    yield _Line(number, digest, None, str(error))
+                    yield _Line(number, digest, None, str(error).removeprefix(f"line {number}: "))
 
 
 def _known(path: Path, model: str) -> dict[str, Answered]:

@@ -187,6 +187,7 @@ class Chat:
         for role, text in said:
             if not text.strip():
                 continue
+            text = _writable(text)
             if role is Role.CLIENT:
                 self._memory.watch, _ = self._memory.watch.after(self._checked(text))
             elif self._memory.disclosed_at_s is None:
@@ -215,6 +216,7 @@ class Chat:
         """
         if not text.strip():
             raise RequestError("write a few words, with a clip too: the safety check reads words only")
+        text = _writable(text)
         if text.strip().lower() == "/help":
             return iter((self.help(), Done(outcome="help", usage=NOT_ASKED)))
         if manner.sampling != GREEDY and not self.samples:
@@ -338,6 +340,11 @@ class Chat:
             spoken_of = self._checked(reply.from_model)
             if spoken_of.at_risk:
                 yield self._card("pointer", spoken_of)
+
+
+def _writable(text: str) -> str:
+    """The text with a mark for every half character, which a terminal makes of bytes that are no text."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _usage(tally: Tally) -> Usage | None:

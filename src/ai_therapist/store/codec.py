@@ -71,4 +71,4 @@ def _kind(kind: str, message: str) -> str:
     # Only our own rules and these kinds have messages that cannot quote the input.
     if kind in {"value_error", "missing", "extra_forbidden"}:
         return message.removeprefix("Value error, ")
-    return kind.replace("_", " ")
+    return "not valid JSON" if kind == "json_invalid" else kind.replace("_", " ")
