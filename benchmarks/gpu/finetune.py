@@ -162,7 +162,7 @@ def main() -> None:
         print("not run: no CUDA device")
         finish("gpu/finetune", {"not_run": "no CUDA device"}, bar, holds=None)
     config = settings(tiny)
-    trees = conversations(LONG, 1 if tiny else -(-EXAMPLES // LONG.pairs), 0).trees
+    trees = conversations(LONG, 1 if tiny else -(-EXAMPLES // LONG.pairs[0]), 0).trees
     with tempfile.TemporaryDirectory() as base:
         save_random(shape(tiny), Path(base))
         own, other = ours(Path(base), trees, config), plain(Path(base), trees, config)
@@ -173,7 +173,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     finish(
         "gpu/finetune",
-        {"tiny": tiny, "device": device, "examples": len(trees) * LONG.pairs, **figures},
+        {"tiny": tiny, "device": device, "examples": sum(len(tree.branches) for tree in trees), **figures},
         bar,
         holds=None if tiny else holds,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ai_therapist.evaluation import metrics
 from ai_therapist.evaluation.bootstrap import Statistic, score_all
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.records.base import Record
@@ -84,10 +85,11 @@ def agree_in_pair(rated: Sequence[Rated], one: str, other: str, resampling: Resa
         return PairAgreement(one=one, other=other, kappa=nothing, same=nothing, n=0)
     place = _places(label for _, *labels in both for label in labels)
     session = _places(name for name, *_ in both)
-    counts = np.zeros((len(session), len(place), len(place)))
+    # Neither rater is right, and kappa is the same whichever stands in the rows; the last column stays empty.
+    counts = np.zeros((len(session), len(place), len(place) + 1))
     for name, first, second in both:
         counts[session[name], place[first], place[second]] += 1
-    found = score_all(counts, {"kappa": cohen_kappa, "same": _same}, len(both), resampling)
+    found = score_all(counts, {"kappa": metrics.kappa, "same": metrics.accuracy}, len(both), resampling)
     if len(place) == 1:
         found["kappa"] = _ONE_LABEL
     return PairAgreement(one=one, other=other, kappa=found["kappa"], same=found["same"], n=len(both))
@@ -130,14 +132,6 @@ def pairs_of(raters: Sequence[str]) -> list[tuple[str, str]]:
 
 
 # the formulas
-
-
-def cohen_kappa(counts: Counts) -> NDArray[np.float64]:
-    """(observed - chance) / (1 - chance) of joint counts (…, K, K). NaN for nothing, or for one label only."""
-    n = counts.sum((-2, -1))
-    observed = _ratio(np.trace(counts, axis1=-2, axis2=-1), n)
-    chance = _ratio((counts.sum(-1) * counts.sum(-2)).sum(-1), n * n)
-    return _ratio(observed - chance, 1 - chance)
 
 
 def fleiss_kappa(counts: Counts) -> NDArray[np.float64]:
@@ -214,10 +208,6 @@ def _fleiss(
     if np.count_nonzero(counts[:, :-3].sum(0)) == 1:
         return _ONE_LABEL
     return score_all(counts, {"kappa": fleiss_kappa}, len(complete), resampling)["kappa"]
-
-
-def _same(counts: Counts) -> NDArray[np.float64]:
-    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1)))
 
 
 def _places(names: Iterable[str]) -> dict[str, int]:
