@@ -70,6 +70,22 @@ def test_a_reply_that_is_no_good_without_its_sentence_is_withheld(sentences: lis
     assert METHOD not in found and GOOD not in found
 
 
+def test_a_note_tells_what_it_stands_for() -> None:
+    gate = ReplyGate(CALM)
+    gate.take(CLAIM)
+    gate.take(DIAGNOSIS)
+    reasons = [piece.instead_of.reason for piece in gate.take(GOOD) if piece.instead_of is not None]
+    assert reasons == [Reason.CLAIMS_PROFESSIONAL, Reason.DIAGNOSIS]
+
+
+def test_a_whole_reply_that_lacks_what_its_state_asks_for_is_withheld() -> None:
+    said = ("I know that I am actually dead.",)
+    assert judged(["That sounds lonely and heavy.", "Tell me about your day, please."], said)[1].withheld is not None
+    found, gate = judged([CLAIM, "You are alive and here, and you are writing to me right now."], said)
+    assert found == f"{PROGRAM} You are alive and here, and you are writing to me right now."
+    assert gate.repaired is not None
+
+
 def test_the_note_waits_until_the_reply_goes_on() -> None:
     gate = ReplyGate(CALM)
     assert gate.take(CLAIM) == []

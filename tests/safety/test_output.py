@@ -142,6 +142,13 @@ def test_a_rule_file_without_a_reason_is_refused() -> None:
         OutputRules.model_validate_json(json.dumps(book))
 
 
+def test_an_isolated_rule_needs_words_for_the_place_of_what_it_takes_out() -> None:
+    book = load_output_rules().model_dump(mode="json")
+    next(rule for rule in book["rules"] if rule["id"] == "OS-01")["isolated"] = True
+    with pytest.raises(ValidationError, match="nothing is written"):
+        OutputRules.model_validate_json(json.dumps(book))
+
+
 def test_a_rule_file_with_one_id_twice_is_refused() -> None:
     book = load_output_rules().model_dump(mode="json")
     book["rules"].append(book["rules"][0])

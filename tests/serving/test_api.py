@@ -77,7 +77,11 @@ def test_a_conversation_goes_on_by_its_id_and_is_forgotten_on_demand(running: Ru
 
 
 def test_models_health_helplines_and_metrics_are_there(running: Running) -> None:
-    assert [model.id for model in running.client().models.list()] == ["scripted"]
+    client = running.client()
+    assert [model.id for model in client.models.list()] == ["scripted"]
+    assert client.models.retrieve("scripted").owned_by == "ai-therapist"
+    with pytest.raises(openai.NotFoundError, match="another model"):
+        client.models.retrieve("openai/gpt")
     assert httpx.get(f"{running.url}/health").json()["status"] == "ok"
     assert "findahelpline.com" in httpx.get(f"{running.url}/v1/helplines").json()["text"]
     assert "ai_therapist_turns_total" in httpx.get(f"{running.url}/metrics").text

@@ -417,8 +417,8 @@ class _GatedReply:
 
     def _given(self, pieces: Sequence[Piece]) -> Iterator[Event]:
         for piece in pieces:
-            why = self._gate.repaired
-            if piece.source == "fixed" and why is not None and why.reason is not None and why.rule is not None:
+            why = piece.instead_of
+            if why is not None and why.reason is not None and why.rule is not None:
                 yield Repaired(reason=why.reason, rule=why.rule)
             self.shown = f"{self.shown} {piece.text}".strip()
             yield ReplyPiece(source=piece.source, text=piece.text)

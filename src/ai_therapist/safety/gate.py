@@ -29,6 +29,8 @@ class Piece(NamedTuple):
 
     text: str
     source: Literal["model", "fixed"]
+    instead_of: Verdict | None = None
+    """Why a fixed one stands in the place of the model's."""
 
 
 class ReplyGate:
@@ -89,7 +91,7 @@ class ReplyGate:
             self.withheld = verdict
             return
         if not any(before.reason is verdict.reason for before in self._left_out):
-            self._notes.append(Piece(REPAIRS[verdict.reason], "fixed"))
+            self._notes.append(Piece(REPAIRS[verdict.reason], "fixed", verdict))
         self._left_out.append(verdict)
         self.repaired = self.repaired or verdict
 
@@ -112,7 +114,7 @@ class ReplyGate:
             if left and not _says_something(left[-1].text):
                 left.pop()  # The number of an item that is gone.
             if not dropped:
-                left.append(Piece(REPAIRS[verdict.reason], "fixed"))
+                left.append(Piece(REPAIRS[verdict.reason], "fixed", verdict))
             dropped += 1
         return left if _is_whole(left, dropped, state, self._said) else None
 

@@ -1,7 +1,7 @@
 """The routes that OpenAI's clients know, and three of our own: helplines, forgetting, metrics.
 
 POST   /v1/chat/completions       one turn, streamed or whole
-GET    /v1/models                 the model behind the shell
+GET    /v1/models, /v1/models/ID  the model behind the shell
 GET    /v1/helplines              all helplines; needs no model
 DELETE /v1/conversations/{id}     forget a kept conversation
 GET    /health, /metrics
@@ -40,10 +40,19 @@ def chat_router(service: ChatService) -> APIRouter:
         asked = read_request(await request.body(), service.serving)
         return _Completion(service, asked)
 
+    def model() -> dict[str, object]:
+        return {"id": service.model, "object": "model", "created": service.started, "owned_by": "ai-therapist"}
+
     @router.get("/v1/models")
     async def models() -> Response:
-        model = {"id": service.model, "object": "model", "created": service.started, "owned_by": "ai-therapist"}
-        return JSONResponse({"object": "list", "data": [model]})
+        return JSONResponse({"object": "list", "data": [model()]})
+
+    # A name may hold a colon or a slash.
+    @router.get("/v1/models/{name:path}")
+    async def one_model(name: str) -> Response:
+        if name != service.model:
+            raise Refused(404, "model_not_found", "the server has another model: see /v1/models", "model")
+        return JSONResponse(model())
 
     @router.get("/v1/helplines")
     async def helplines() -> Response:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ai_therapist.errors import ConfigError, MissingInput
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.predict import Speaker
+from ai_therapist.models.protocol import GREEDY, Sampling, Tally
 from ai_therapist.models.scripted import ScriptedGenerator, ScriptedScorer
 from ai_therapist.serving.studio.partner import LateModel, find_partner
 from ai_therapist.store.workspace import Workspace
+from tests.serving.servers import Slow
 
 
 def test_a_workspace_without_a_tuned_model_says_how_to_make_one(workspace: Workspace) -> None:
@@ -53,6 +56,16 @@ def test_a_model_is_opened_at_the_first_question_and_only_once() -> None:
     assert len(opened) == 2
     with pytest.raises(ValueError, match="weighs no labels"):
         model.score([], ["joy"])
+
+
+def test_words_are_drawn_by_the_model_behind_where_it_can() -> None:
+    asked: dict[str, Any] = {"max_tokens": 5, "tally": Tally()}
+    draws = LateModel("late", lambda: Speaker(ScriptedGenerator(["one two"], repeat=True), None, is_toy=True))
+    assert list(draws.sample([], sampling=Sampling(1.0), **asked)) == ["one ", "two"]
+    greedy = LateModel("late", lambda: Speaker(Slow(0.0, 2), None, is_toy=True))
+    assert list(greedy.sample([], sampling=GREEDY, **asked)) == ["on ", "on "]
+    with pytest.raises(ValueError, match="always takes the likeliest"):
+        next(greedy.sample([], sampling=Sampling(1.0), **asked))
 
 
 def test_labels_are_weighed_by_the_model_behind() -> None:
