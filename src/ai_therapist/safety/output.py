@@ -136,9 +136,11 @@ def judge_reply(shown: str, piece: str, said: Sequence[str] = ()) -> Verdict:
     only where nothing else speaks against the piece.
     """
     window = clauses(f"{shown[-_WINDOW_CHARS:]} {piece}")
-    alone = (*clauses(piece), *window)
+    # Each clause once: at the beginning of a reply the piece and the window are the same.
+    alone = tuple(dict.fromkeys((*clauses(piece), *window)))
+    whole = tuple(dict.fromkeys((*alone, " ".join(window))))
     client = frozenset(clause for text in said for clause in clauses(text))
-    met = [rule for rule in _rules() if any(rule.stands(each, client) for each in (*alone, " ".join(window)))]
+    met = [rule for rule in _rules() if any(rule.stands(each, client) for each in whole)]
     for rule in met:
         if not rule.rule.isolated:
             return Verdict(reason=rule.rule.reason, rule=rule.rule.id)
