@@ -1,4 +1,4 @@
-"""When a card is due, when a pointer is enough, and when a risk counts as resolved."""
+"""When a card is due, when a pointer is enough, and what stays open."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +46,17 @@ def test_a_rising_level_and_another_danger_get_a_card_again() -> None:
 def test_an_open_risk_is_recalled_on_calm_messages_until_enough_of_them() -> None:
     handoffs = walk(found(Level.RISK), *[CLEAR] * (CALM_TURNS + 2))
     assert handoffs == [Handoff.CARD] + [Handoff.POINTER] * CALM_TURNS + [Handoff.NOTHING] * 2
+
+
+def test_a_risk_stays_open_to_the_end_and_its_return_brings_the_card_again() -> None:
+    watch, _ = Watch().after(found(Level.RISK))
+    handoffs = []
+    for _ in range(5 * CALM_TURNS):
+        watch, handoff = watch.after(CLEAR)
+        handoffs.append(handoff)
+    assert watch.is_open
+    assert handoffs[CALM_TURNS:].count(Handoff.POINTER) == 4, "recalled now and then"
+    assert watch.after(found(Level.RISK))[1] is Handoff.CARD
 
 
 def test_a_mere_concern_is_not_recalled() -> None:

@@ -12,7 +12,7 @@ CONCERNS_OF_A_RISK = 3
 ADDED_UP = Assessment(level=Level.RISK, category=Category.SUICIDE, rule="CV-01")
 """Stands for several concerns of one conversation."""
 CALM_TURNS = 6
-"""Messages without any finding after which a risk below IMMINENT counts as resolved."""
+"""Messages without any finding after which a concern counts as resolved, and a risk is recalled only now and then."""
 
 
 class Handoff(StrEnum):
@@ -44,9 +44,10 @@ class Watch:
     def after(self, found: Assessment) -> tuple[Watch, Handoff]:
         """The watch after a message with this finding, and what its turn must carry.
 
-        A card is due at the first finding, when the level rises, and when the danger is another one; otherwise a
-        pointer. Concerns about the writer's own life add up to a RISK. While one is open, calm messages carry a pointer
-        too; an IMMINENT one stays open to the end.
+        A card is due at the first finding, when the level rises, when the danger is another one, and when it comes back
+        after calm messages; otherwise a pointer. Concerns about the writer's own life add up to a RISK. That stays open
+        to the end, because what the check takes for calm may only be said in other words: the first calm messages
+        carry a pointer, later ones now and then, and all of them where the danger was IMMINENT.
         """
         if not found.at_risk:
             return self._after_calm()
@@ -69,14 +70,18 @@ class Watch:
         if not self.is_open:
             return self, Handoff.NOTHING
         calm = self.calm_turns + 1
-        if calm > CALM_TURNS and self.open.level < Level.IMMINENT:
-            return Watch(pointers=self.pointers), Handoff.NOTHING
         if self.open.level < Level.RISK:
+            forgotten = calm > CALM_TURNS
+            return Watch(pointers=self.pointers) if forgotten else replace(self, calm_turns=calm), Handoff.NOTHING
+        recalled = self.open.level is Level.IMMINENT or calm <= CALM_TURNS or calm % CALM_TURNS == 0
+        if not recalled:
             return replace(self, calm_turns=calm), Handoff.NOTHING
         return replace(self, calm_turns=calm, pointers=self.pointers + 1), Handoff.POINTER
 
     def _is_news(self, found: Assessment) -> bool:
         if found.level > self.open.level:
+            return True
+        if found.level >= Level.RISK and self.calm_turns >= CALM_TURNS:
             return True
         other = (found.category, found.about) != (self.open.category, self.open.about)
         return other and found.level >= Level.RISK

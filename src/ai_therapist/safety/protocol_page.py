@@ -106,8 +106,10 @@ def _handoff(fixed_imminent: Sequence[str], fixed_failed: Sequence[str]) -> list
         "## What a client at risk is shown",
         "",
         "A card before any word of a model at the first finding, when the level rises and when the danger is another "
-        "one; a short pointer otherwise, its words changing. A risk counts as resolved after "
-        f"{CALM_TURNS} calm messages, an imminent one never. No turn ends the conversation; /help shows all helplines "
+        "one; a short pointer otherwise, its words changing. A risk stays open to the end: "
+        f"{CALM_TURNS} calm messages carry a pointer, later ones now and then, after imminent danger all of them, and "
+        f"when it comes back so does the card. A concern counts as resolved after {CALM_TURNS} calm messages. No turn "
+        "ends the conversation; /help shows all helplines "
         "without network or model. A card at a risk to the writer's own life names the emergency number, distance from "
         "means and company too, because words seldom tell how near it is; at imminent danger they lead:",
         "",
