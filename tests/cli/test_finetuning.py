@@ -33,6 +33,25 @@ def test_a_plan_counts_before_anything_is_trained(run_cli: Cli, study: Path) -> 
     assert not (study / "runs" / "finetuning.json").exists()
 
 
+def test_a_preset_of_seven_billion_weights_is_planned_without_them_and_without_the_hub(
+    run_cli: Cli, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = {}
+    for preset in ("text", "multimodal", "original"):
+        done = run_cli("plan", "-w", study, "--set", f"finetuning.preset={preset}")
+        assert done.code == 0, done.err
+        assert "tokenizer could not be had" in done.out
+        read = re.search(r"tokens read, all epochs\W+([\d,]+)", done.out)
+        weights = re.search(r"memory, weights \(estimate\)\W+([\d.]+) GiB", done.out)
+        assert read is not None
+        assert weights is not None
+        assert float(weights[1]) == pytest.approx(5.7e9 / 2**30, rel=0.02)
+        found[preset] = int(read[1].replace(",", ""))
+    assert found["text"] < found["multimodal"]
+    assert found["text"] < 2 * found["original"]
+
+
 def test_a_preview_marks_what_is_learned(run_cli: Cli, study: Path) -> None:
     done = run_cli("preview", "-w", study)
     assert done.code == 0, done.err

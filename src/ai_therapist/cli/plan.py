@@ -13,23 +13,22 @@ from ai_therapist.cli.options import load_settings, settings_options, workspace_
 def command(workspace: Path, config: Path | None, assignments: tuple[str, ...]) -> None:
     """Show what a training will cost: tokens, operations, memory and time; nothing is trained.
 
-    Tokens and operations are counted on the dataset, memory and time are estimates. The base is opened without its
-    towers; no clip is decoded.
+    Tokens and operations are counted on the dataset, memory and time are estimates. No clip is decoded, and no weight
+    of a preset's 7B model is opened or fetched: their sizes are known. Any other base is opened without its towers.
     """
     from ai_therapist.cli.console import out, say, table
-    from ai_therapist.finetuning.plan import ASSUMED_MFU, PEAK_TFLOPS, cpu_tflops, make_plan, seconds_on
-    from ai_therapist.finetuning.run import make_trees
+    from ai_therapist.finetuning.plan import ASSUMED_MFU, PEAK_TFLOPS, cpu_tflops, seconds_on
+    from ai_therapist.finetuning.run import plan_training
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments).finetuning
     place = Workspace.existing(workspace)
     with place.store.scratch() as folder:
-        ready, _ = make_trees(place, settings, folder)
-        plan = make_plan(ready.loss, ready.seen.trees, settings)
-        here = cpu_tflops()
+        plan, too_long, own_tokens = plan_training(place, settings, folder)
+    here = cpu_tflops()
     rows = [
         ("examples, in trees", f"{plan.examples:,} in {plan.trees:,}"),
-        ("too long", f"{len(ready.seen.too_long):,}"),
+        ("too long", f"{too_long:,}"),
         ("tokens read, all epochs", f"{plan.tokens:,}"),
         ("with a copy of the context each", f"{plan.tokens_one_by_one:,}"),
         ("tokens learned", f"{plan.learned:,}"),
@@ -45,7 +44,9 @@ def command(workspace: Path, config: Path | None, assignments: tuple[str, ...]) 
         ("time here, one thread (estimate)", _time(seconds_on(plan, here, 1.0))),
     ]
     out.print(table(f"Plan of preset {settings.preset!r}", ("", "figure"), rows))
-    if ready.seen.too_long:
+    if not own_tokens:
+        say("the model's own tokenizer could not be had: tokens are counted with one of the dataset (estimate)")
+    if too_long:
         say("examples that are too long are left out: raise finetuning.max_tokens")
 
 

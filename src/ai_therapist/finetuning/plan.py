@@ -116,9 +116,8 @@ def attention_flops(shape: Shape, trees: Sequence[Tree]) -> float:
     return 4.0 * shape.layers * shape.width * sum(map(_pairs, trees))
 
 
-def make_plan(loss: ForestLoss, trees: Sequence[Tree], config: FinetuningConfig) -> Plan:
-    """The cost of training on `trees` in one process."""
-    shape = shape_of(loss)
+def make_plan(shape: Shape, trees: Sequence[Tree], config: FinetuningConfig) -> Plan:
+    """The cost of training a model of that shape on `trees`, of which there is one at least, in one process."""
     (passes,) = plan_passes(trees, config)
     flops = recompute = 0.0
     for planned in passes:

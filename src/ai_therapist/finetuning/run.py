@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from ai_therapist.dataset.read import dataset_item, read_training_examples
-from ai_therapist.errors import ConfigError, MissingExtra, MissingInput
+from ai_therapist.errors import ConfigError, ItemError, MissingExtra, MissingInput
 from ai_therapist.finetuning.config import BaseConfig, FinetuningConfig
 from ai_therapist.finetuning.curve import Point
 from ai_therapist.finetuning.event_file import NAME as EVENTS
@@ -25,6 +25,7 @@ from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspac
 
 if TYPE_CHECKING:
     from ai_therapist.finetuning.features import ClipEncoder
+    from ai_therapist.finetuning.plan import Plan
     from ai_therapist.finetuning.train import Prepared, Tuned
     from ai_therapist.finetuning.verify import Check
     from ai_therapist.models.chat_text import ChatText
@@ -312,6 +313,60 @@ def model_digest(workspace: Workspace) -> str:
     return digest
 
 
+class Planned(NamedTuple):
+    """What a training will cost."""
+
+    plan: Plan
+    too_long: int
+    """Examples that fit into no tree."""
+    own_tokens: bool
+    """Whether the base's own tokenizer counted; else one that was learned from the dataset, which is an estimate."""
+
+
+def plan_training(workspace: Workspace, config: FinetuningConfig, folder: Path) -> Planned:
+    """The cost of a training; `folder` is private and empty.
+
+    A published model whose sizes are known is not opened, and none of its weights is fetched; its tokenizer is, where
+    it can be had. Raises as `finetune`, and ItemError where no example fits.
+    """
+    from ai_therapist.finetuning.plan import make_plan, shape_of
+    from ai_therapist.finetuning.published import PUBLISHED, published_tokenizer, shape_from
+    from ai_therapist.finetuning.tokenizer import train_tokenizer
+    from ai_therapist.finetuning.train import encode_examples, reading_matter
+    from ai_therapist.models.chat_text import ChatText
+
+    decoder = PUBLISHED.get(config.base.language)
+    if decoder is None:
+        ready, _ = make_trees(workspace, config, folder)
+        shape, seen, own = shape_of(ready.loss), ready.seen, True
+    else:
+        examples = training_examples(workspace)
+        tokenizer = published_tokenizer(config.base.language, config.base.language_revision)
+        own = tokenizer is not None
+        if not own:
+            tokenizer = train_tokenizer(reading_matter(examples), _WORDS)
+        train = [example for example in examples if example.split is Split.TRAIN]
+        shape, seen = (
+            shape_from(decoder, config),
+            encode_examples(train, ChatText(tokenizer), _marks(train, config), config),
+        )
+    if not seen.trees:
+        raise ItemError(f"finetuning: no example fits into {config.max_tokens} tokens; raise finetuning.max_tokens")
+    return Planned(make_plan(shape, seen.trees, config), len(seen.too_long), own)
+
+
+_WORDS = 100_000
+"""Tokens of a vocabulary that holds every word of a dataset, as that of a large model does."""
+
+
+def _marks(examples: Iterable[Example], config: FinetuningConfig) -> dict[str, str]:
+    """The control tokens that stand for each clip, as many as the settings give it."""
+    if not config.base.sees_clips:
+        return {}
+    mark = "<video>" * config.base.tokens_per_clip + "<audio>" * config.base.audio_tokens_per_clip
+    return {example.clip_sha256: mark for example in examples if example.clip_sha256 is not None}
+
+
 def make_trees(workspace: Workspace, config: FinetuningConfig, folder: Path) -> tuple[Prepared, ChatText]:
     """The model with its adapter, and the trees that training would read; `folder` is private and empty.
 
@@ -324,7 +379,5 @@ def make_trees(workspace: Workspace, config: FinetuningConfig, folder: Path) -> 
     examples = training_examples(workspace)
     (folder / "base").mkdir()
     save_base(config.base, folder / "base")
-    mark = "<video>" * config.base.tokens_per_clip + "<audio>" * config.base.audio_tokens_per_clip
-    shown = {example.clip_sha256 for example in examples if example.clip_sha256 is not None}
-    ready = prepare(examples, dict.fromkeys(shown, mark) if config.base.sees_clips else {}, folder / "base", config)
+    ready = prepare(examples, _marks(examples, config), folder / "base", config)
     return ready, ChatText(getattr(ready.processor, "tokenizer", ready.processor))

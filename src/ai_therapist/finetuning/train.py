@@ -142,7 +142,7 @@ def prepare(
     if processor is None and start is not None:
         processor = AutoTokenizer.from_pretrained(start / PROCESSOR)
     elif processor is None:
-        processor = train_tokenizer(_reading_matter(train), config.base.vocabulary_size)
+        processor = train_tokenizer(reading_matter(train), config.base.vocabulary_size)
     chat = ChatText(getattr(processor, "tokenizer", processor))
     model = with_adapter(opened.model, config, None if start is None else start / ADAPTER)
     loss = ForestLoss(
@@ -234,7 +234,7 @@ def _tokens_of(trees: Sequence[Tree]) -> Callable[[Any], int]:
     return lambda planned: sum(trees[place].tokens for place in planned.trees)
 
 
-def _reading_matter(examples: Iterable[Example]) -> Iterable[str]:
+def reading_matter(examples: Iterable[Example]) -> Iterable[str]:
     """The text from which the tokenizer is learned: each reply with its labels, each turn before it, instructions."""
     for example in examples:
         yield instructions()
