@@ -116,7 +116,7 @@ class Counted:
     """A service at the address that CHAOS_SERVER names, which counts the jobs that it begins, and kills who asks."""
 
     name = "counted"
-    settle_s = 2.0
+    settle_s = 0.6
     clock = SystemClock()
 
     def __init__(self, item: str) -> None:

@@ -35,6 +35,7 @@ from tests.pipeline.stages import Settings
 
 ROOT = Path(__file__).parents[2]
 ITEMS = 60
+_MOST_HITS = 3
 
 
 def plan() -> list[Stage]:
@@ -157,32 +158,40 @@ def finished(root: Path) -> int:
     return len(list((root / "store" / "act").glob("*/*.json")))
 
 
-def at_work(root: Path, driver: int) -> list[int]:
-    """Processes that work on an action now."""
-    folders = (root / "store" / "tmp").glob("*-*-*.*")
-    return [pid for folder in folders if (pid := int(folder.name.split("-")[-2])) != driver]
+def at_work(root: Path, driver: int) -> list[tuple[str, int]]:
+    """Actions that are worked on now, each with its process."""
+    parts = [folder.name.split("-") for folder in (root / "store" / "tmp").glob("*-*-*.*")]
+    return [(last.partition(".")[0], int(pid)) for *_, pid, last in parts if int(pid) != driver]
 
 
-def kill_until(root: Path, driver: subprocess.Popen[bytes], chance: random.Random, left: Counter[str]) -> None:
-    """Kill workers now and then, and the driver itself at some moment after it has got something done."""
+def kill_until(
+    root: Path, driver: subprocess.Popen[bytes], chance: random.Random, left: Counter[str], hit: Counter[str]
+) -> None:
+    """Kill workers now and then, and the driver itself at some moment after it has got something done.
+
+    `hit` counts the kills by action: one that is at work at five of them is rightly taken for their cause.
+    """
     before, until = finished(root), time.monotonic() + 60
     while driver.poll() is None and finished(root) == before and time.monotonic() < until:
         time.sleep(0.01)
     moment = time.monotonic() + chance.uniform(0.1, 0.7)
     while driver.poll() is None:
         time.sleep(chance.uniform(0.01, 0.08))
-        if left["driver"] and time.monotonic() > moment:
+        workers = [(key, pid) for key, pid in at_work(root, driver.pid) if hit[key] < _MOST_HITS]
+        if left["driver"] and time.monotonic() > moment and len(workers) == len(at_work(root, driver.pid)):
+            hit.update(key for key, _ in workers)
             driver.send_signal(signal.SIGKILL)
             driver.wait()
             left["driver"] -= 1
             return
-        workers = at_work(root, driver.pid)
         if left["worker"] and workers:
+            key, pid = chance.choice(workers)
             try:
-                os.kill(chance.choice(workers), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
             left["worker"] -= 1
+            hit[key] += 1
 
 
 def chaos(tmp_path: Path, paid: Paid, drivers: int, workers: int, exact: int, seed: int) -> int:
@@ -198,16 +207,17 @@ def chaos(tmp_path: Path, paid: Paid, drivers: int, workers: int, exact: int, se
     chance, left, stores = random.Random(seed), Counter(driver=drivers, worker=workers), 0
     paid.left = exact
     while left.total() or paid.left:
-        root = tmp_path / f"killed-{stores}"
+        root, hit = tmp_path / f"killed-{stores}", Counter[str]()
         while True:
             driver = start(root)
-            kill_until(root, driver, chance, left)
+            kill_until(root, driver, chance, left, hit)
             if driver.wait() == 0:
                 break
             assert driver.returncode == -signal.SIGKILL
         workspace = Workspace(root)
         record = workspace.load_run("chaos", "extract")
-        assert [item.status for item in record.items] == [Status.DONE] * ITEMS
+        assert [item.reason for item in record.items if item.status is not Status.DONE] == []
+        assert len(record.items) == ITEMS
         assert len({key for item in record.items for key in item.actions}) == finished(root) == 4 * ITEMS
         assert contents(root) == quiet
         charged = {name: count for name, count in paid.started.items() if name.startswith(f"{root.name}/")}
