@@ -120,7 +120,7 @@ class RecordingSpec:
 
 
 def make_recording(path: Path, spec: RecordingSpec | None = None) -> Path:
-    """Write a real video with sound to `path`, whose suffix says the container; equal specs give equal pictures.
+    """Write a real video with sound to `path`, whose suffix says the container; equal specs give equal bytes.
 
     Frame k of the grid is red at a brightness of 12·(k modulo 20) with a white bar that moves, so that a frame can be
     told from its neighbours by its colour.
@@ -132,7 +132,8 @@ def make_recording(path: Path, spec: RecordingSpec | None = None) -> Path:
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         if chosen.picture:
             width, height = chosen.size_px
-            video = container.add_stream("libx264", chosen.fps, {"threads": "1"})
+            # Neither threads nor the tree: their bytes differ from machine to machine and from run to run.
+            video = container.add_stream("libx264", chosen.fps, {"threads": "1", "x264-params": "mbtree=0"})
             video.width, video.height = width, height
             video.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
         if chosen.tone_hz is not None:

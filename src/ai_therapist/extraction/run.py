@@ -73,16 +73,16 @@ def stages(config: ExtractionConfig) -> tuple[Stage, ...]:
     """The stages of extraction in order."""
     nothing = NoConfig()
     return (
-        Stage("probe", 1, run_probe, ("recording",), ("media",), nothing, ("av",), memory_mb=_MEDIA_MB),
+        Stage("probe", 2, run_probe, ("recording",), ("media",), nothing, ("av",), memory_mb=_MEDIA_MB),
         # After probe, though it reads nothing of it: a recording that cannot be read is refused once, by one stage.
-        Stage("audio", 1, run_audio, ("recording", "media"), ("audio",), nothing, ("av",), memory_mb=_MEDIA_MB),
+        Stage("audio", 2, run_audio, ("recording", "media"), ("audio",), nothing, ("av",), memory_mb=_MEDIA_MB),
         transcription.transcribe_stage(config),
         Stage("roles", 2, run_roles, ("source", "media", "transcript"), ("session",), vote.resolve(config.roles)),
         Stage("turns", 1, run_turns, ("transcript",), ("utterances", "starts"), config.turns),
         # The encode hangs on where turns start and on nothing that was said: other words move no frame.
         Stage(
             "standardise",
-            3,
+            4,
             run_standardise,
             ("recording", "media", "starts"),
             ("video",),

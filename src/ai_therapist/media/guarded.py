@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -33,6 +34,9 @@ class Limits:
 
 
 LIMITS = Limits()
+
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "threads": "1"}
+"""Decoders tell what they cannot decode and make nothing up in its place; with several threads H.264 keeps silent."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ def open_media(path: Path, *, edit_lists: bool = True) -> Iterator[InputContaine
     """
     if not path.is_file():
         raise MissingInput(f"{path}: no such file")
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "err_detect": "crccheck"}
     if not edit_lists:
         options["ignore_editlist"] = "1"
     # "file:" and an absolute path keep a name such as "http:x.mp4" or "-i.mp4" a mere name.
-    with _refusals(), av.open(f"file:{path.absolute()}", "r", options=options) as container:
+    # Titles and names of tracks may be in any encoding; nothing of ours reads them.
+    address = f"file:{path.absolute()}"
+    with _refusals(), av.open(address, "r", options=options, metadata_errors="replace") as container:
         _refuse_excess(container)
         yield container
 
@@ -98,10 +104,16 @@ def _refusals() -> Iterator[None]:
 
 
 def tracks_of(container: InputContainer) -> Tracks:
-    """The tracks that the toolkit works with. A cover picture of a sound file is not a video."""
+    """The tracks that the toolkit works with. A cover picture of a sound file is not a video.
+
+    Raises UnreadableMedia where one of them cannot be decoded here.
+    """
     videos = [track for track in container.streams.video if Disposition.attached_pic not in track.disposition]
     video = videos[0] if videos else None
     audio = container.streams.audio[0] if container.streams.audio else None
+    for track in (video, audio):
+        if track is not None and _has_no_decoder(track):
+            raise UnreadableMedia(f"its {track.type} is coded in a way that is not known here, or is damaged")
     starts = [start for track in (video, audio) if track is not None and (start := _start_s(track)) is not None]
     return Tracks(video, audio, min(starts, default=Fraction(0)))
 
@@ -115,8 +127,32 @@ def _start_s(track: Stream) -> Fraction | None:
     return None if track.start_time is None else seconds(track.start_time, track.time_base)
 
 
+def packets_of(container: InputContainer, *tracks: Stream) -> Iterator[Packet[Stream]]:
+    """The packets of these tracks in the order of the file. Raises UnreadableMedia where a new track begins midway."""
+    packets = container.demux(*tracks)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            # PyAV knows the tracks that it found at the beginning.
+            raise UnreadableMedia("the recording is damaged: a track begins in the middle of it") from None
+        yield packet
+
+
+def _has_no_decoder(track: Stream) -> bool:
+    # PyAV's types promise a codec context; a stream of an unknown codec has none.
+    return getattr(track, "codec_context", None) is None
+
+
 def _refuse_excess(container: InputContainer) -> None:
+    for track in container.streams.audio:
+        if not _has_no_decoder(track):
+            track.codec_context.options = dict(_STRICT)
     for video in container.streams.video:
+        if _has_no_decoder(video):
+            continue
         if video.codec_context.width * video.codec_context.height > LIMITS.pixels:
             raise UnreadableMedia(
                 f"frames of {video.codec_context.width}x{video.codec_context.height} pixels are more than "
@@ -125,7 +161,7 @@ def _refuse_excess(container: InputContainer) -> None:
         if video.frames > LIMITS.frames:
             raise UnreadableMedia(f"{video.frames:,} frames are more than {LIMITS.frames:,}: split the recording")
         # A second guard against headers that lie about the size.
-        video.codec_context.options = {"max_pixels": str(LIMITS.pixels)}
+        video.codec_context.options = {"max_pixels": str(LIMITS.pixels), **_STRICT}
     if container.duration is not None and container.duration > LIMITS.duration_ms * 1000:
         raise UnreadableMedia(
             f"{container.duration // 60_000_000} minutes are more than {LIMITS.duration_ms // 60_000}: "

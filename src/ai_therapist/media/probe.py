@@ -10,7 +10,9 @@ from av.packet import Packet
 from av.stream import Stream
 
 from ai_therapist.errors import UnreadableMedia
-from ai_therapist.media.guarded import LIMITS, Tracks, open_media, seconds, tracks_of
+from ai_therapist.media.checksums import check_matroska
+from ai_therapist.media.guarded import LIMITS, Tracks, open_media, packets_of, seconds, tracks_of
+from ai_therapist.media.index import check_index
 from ai_therapist.records import AudioStream, Media, VideoStream
 
 _TOLERANCE_S = Fraction(1, 2)
@@ -24,10 +26,15 @@ def probe(path: Path, name: str, sha256: str) -> Media:
     """The streams and the measured duration of the recording at `path`; `name` and `sha256` are entered as given.
 
     A picture of one frame counts as no video. Raises UnreadableMedia for a file that is no recording of an accepted
-    format, exceeds `LIMITS`, holds neither picture nor sound, or ends before its declared duration.
+    format, exceeds `LIMITS`, holds neither picture nor sound, ends before its declared duration, or contradicts its own
+    index or checksums.
     """
     with open_media(path) as container:
         tracks = tracks_of(container)
+        if "mp4" in container.format.name:
+            check_index(path)
+        elif "matroska" in container.format.name:
+            check_matroska(path)
         if not tracks.streams:
             raise UnreadableMedia("the file holds neither picture nor sound")
         packets, ends = _read_through(container, tracks)
@@ -60,7 +67,7 @@ def _read_through(container: InputContainer, tracks: Tracks) -> tuple[dict[int, 
     """Packets and end time of each track by its index."""
     packets = dict.fromkeys((track.index for track in tracks.streams), 0)
     ends = {track.index: _floor(tracks.start_s, track) for track in tracks.streams}
-    for packet in container.demux(*tracks.streams):
+    for packet in packets_of(container, *tracks.streams):
         if packet.size == 0:
             continue
         index = packet.stream_index

@@ -11,9 +11,12 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from numpy.typing import NDArray
 
-from ai_therapist.media.guarded import open_media, seconds, tracks_of
+from ai_therapist.errors import UnreadableMedia
+from ai_therapist.media.guarded import open_media, packets_of, seconds, tracks_of
 from ai_therapist.records import TimeSpan
 
 SPEECH_RATE_HZ = 16_000
@@ -79,9 +82,18 @@ def read_sound(path: Path, rate_hz: int = SPEECH_RATE_HZ) -> Iterator[NDArray[np
         if tracks.audio is None:
             return
         line = UnbrokenSound(tracks.start_s, rate_hz, "mono")
-        for frame in container.decode(tracks.audio):
+        for frame in _frames(container, tracks.audio):
             yield from (block[0] for block in line.push(frame))
         yield from (block[0] for block in line.flush())
+
+
+def _frames(container: InputContainer, track: AudioStream) -> Iterator[AudioFrame]:
+    for packet in packets_of(container, track):
+        for frame in packet.decode():
+            if isinstance(frame, AudioFrame):
+                if frame.is_corrupt:
+                    raise UnreadableMedia("the recording is damaged: a piece of its sound cannot be decoded")
+                yield frame
 
 
 def extract_speech(source: Path, target: Path) -> None:
