@@ -56,6 +56,24 @@ def test_a_chat_takes_what_people_type(run_cli: Cli, tmp_path: Path, monkeypatch
     assert said == ["broken \ufffd byte", "How was it?"]
 
 
+def test_an_interrupt_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
+    (tmp_path / "slow.json").write_text('{"replies": ["Never said."], "repeat": true, "delay_s": 50}')
+    command = [sys.executable, "-m", "ai_therapist", "chat", "--model", "scripted:slow.json"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, text=True, env=environment, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("I want to kill myself.\n")
+        process.stdin.flush()
+        # The card stands before the model is asked, so it tells when to interrupt.
+        assert any("findahelpline.com" in line for line in iter(process.stdout.readline, ""))
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate("/save talk.json\n/quit\n", timeout=40)
+    assert process.returncode == 0
+    assert "not remembered; go on, or leave with /quit" in " ".join(rest.split())
+    assert json.loads((tmp_path / "talk.json").read_text("utf-8"))["turns"] == []
+
+
 def test_a_chat_is_written_down_only_where_the_user_says_so(
     run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,13 +68,17 @@ class _Talk:
         """Events of the last message."""
 
     def until_quit(self) -> None:
-        """Talk until the input ends or says so."""
+        """Talk until the input ends or says so. Ctrl-C stops a reply, or leaves where none is being written."""
         from ai_therapist.cli.console import out, say
 
         while True:
             if sys.stdin.isatty():
                 out.print("[bold]you[/bold] ", end="")
-            line = sys.stdin.readline()
+            try:
+                line = sys.stdin.readline()
+            except KeyboardInterrupt:
+                out.print()
+                return
             text = line.strip()
             if not line or text.lower() == "/quit":
                 return
@@ -84,8 +88,18 @@ class _Talk:
                 word, _, rest = text.partition(" ")
                 self._obey(word.lower(), rest)
             elif text:
-                self._shown = _show(self._chat.send(text, self._clip), labels=self._labels)
-                self._clip = None
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        from ai_therapist.cli.console import out, say
+
+        try:
+            self._shown = _show(self._chat.send(text, self._clip), labels=self._labels)
+        except KeyboardInterrupt:
+            self._shown = []
+            out.print()
+            say("stopped, and your message is not remembered; go on, or leave with /quit")
+        self._clip = None
 
     def _obey(self, word: str, rest: str) -> None:
         from ai_therapist.cli.console import say
