@@ -118,7 +118,8 @@ def first_token_ms(quick: bool) -> dict[str, object]:
         def last_turn() -> float:
             # The turn is new each time: only what was read before it is kept.
             model._last = None
-            model._seen.clear()
+            assert model._towers is not None
+            model._towers._seen.clear()
             return first(model, prompt(TURNS, clips, everywhere=False))
 
         return last_turn

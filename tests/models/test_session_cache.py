@@ -138,7 +138,7 @@ def test_a_clip_is_decoded_once_by_its_content(
     def refuse(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("ai_therapist.models.local.read_clip", refuse)
+    monkeypatch.setattr("ai_therapist.models.towers.read_clip", refuse)
     same(kept(model, prompt(3, VideoPart(path=str(copied)))), expected)
     with pytest.raises(AssertionError, match="decoded again"):
         kept(model, prompt(3, VideoPart(path=str(clip), sound=False)))

@@ -5,42 +5,33 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from ai_therapist.errors import InvalidRecord, MissingInput, UnreadableMedia
-from ai_therapist.media.frames import load_sound
+from ai_therapist.errors import InvalidRecord, MissingInput
 from ai_therapist.models.base import open_base, put_adapter
 from ai_therapist.models.chat_text import ChatText
-from ai_therapist.models.clip_input import read_clip
 from ai_therapist.models.protocol import GREEDY, Likelihood, Sampling, Tally
 from ai_therapist.models.sampling import Chooser
+from ai_therapist.models.towers import Seen, Towers, as_chat, file_stamp, media_of
 from ai_therapist.models.trunks import Trunks
 from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, PROCESSOR, TunedFolder
 from ai_therapist.records.annotation import Modality
-from ai_therapist.records.message import AudioPart, ImagePart, Message, TextPart, VideoPart
+from ai_therapist.records.message import Message
 from ai_therapist.videollama2 import VideoLLaMA2Processor
 
 _SMALL_PARAMETERS = 50_000_000
 _TRUNK_BYTES = 1 << 30
 """Keys and values of conversations that are kept in memory."""
-_CLIPS = 64
-"""Clips whose features are kept in memory."""
 _TAG = re.compile("<(?:image|video|audio)>")
-
-_PICTURES = ("PNG", "JPEG", "WEBP")
-"""Formats of pictures that are opened; others only widen what a hostile file can reach."""
 
 
 class _Read(NamedTuple):
@@ -52,15 +43,6 @@ class _Read(NamedTuple):
     def fork(self) -> _Read:
         """A copy that can be continued while this one stays as it is."""
         return _Read(self.logits, _fork(self.cache))
-
-
-class _Seen(NamedTuple):
-    """A clip, sound or picture as the language model takes it in."""
-
-    tags: str
-    """Its placeholders, one per feature."""
-    features: dict[str, Any]
-    """Features by the name of the model's argument."""
 
 
 class TunedModel:
@@ -80,11 +62,9 @@ class TunedModel:
         self._chat = ChatText(self._tokenizer)
         self._end = self._chat.end
         self._control = [i for i in self._tokenizer.all_special_ids if i != self._end]
-        kinds = ("image", "video", "audio") if self._sees else ()
-        self._placeholders = {self._tokenizer.convert_tokens_to_ids(f"<{kind}>"): f"<{kind}>" for kind in kinds}
         self._last: tuple[object, _Read] | None = None
         self._trunks: Trunks[Any] = Trunks(_TRUNK_BYTES)
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._towers = Towers(model, processor) if self._sees else None
 
     @property
     def name(self) -> str:
@@ -119,7 +99,7 @@ class TunedModel:
     @torch.inference_mode()
     def read_ahead(self, messages: Sequence[Message]) -> None:
         """Read what a later prompt will begin with, words only; asked for it, the model need not read it again."""
-        if any(_media([message]) for message in messages) or self._has_control(messages):
+        if any(media_of([message]) for message in messages) or self._has_control(messages):
             return
         ids = self._prompt_ids(messages, [], answer=False)
         with self.few_threads():
@@ -174,7 +154,8 @@ class TunedModel:
         """
         if self._has_control(messages):
             raise ValueError("the words spell a control token of the tokenizer")
-        seen = [self._look_at(part) for part in _media(messages)]
+        self._refuse_more_than_accepted(messages)
+        seen = self._look_at(messages)
         row = self._row([*self._prompt_ids(messages, seen), *self._ids(prefix.rstrip(" "))])
         if not self._sees:
             embedded: Tensor = self._model.get_input_embeddings()(row)
@@ -242,23 +223,28 @@ class TunedModel:
 
     def _prompt(self, messages: Sequence[Message]) -> _Read:
         """The model after the messages; kept until other messages come, as labels and reply ask for the same ones."""
-        key = (tuple(messages), tuple(_file_stamp(part.path) for part in _media(messages)))
+        key = (tuple(messages), tuple(file_stamp(part.path) for part in media_of(messages)))
         if self._last is None or self._last[0] != key:
             self._last = (key, self._read_messages(messages))
         return self._last[1]
 
     def _read_messages(self, messages: Sequence[Message]) -> _Read:
-        for message in messages:
-            if not message.modalities <= self.accepts:
-                raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
+        self._refuse_more_than_accepted(messages)
         if self._has_control(messages):
             return self._read_anew(messages)
-        seen = [self._look_at(part) for part in _media(messages)]
+        seen = self._look_at(messages)
         ids = self._prompt_ids(messages, seen)
-        trunk = [] if len(messages) < 2 or _media(messages[:-1]) else self._prompt_ids(messages[:-1], [], answer=False)
+        trunk = (
+            [] if len(messages) < 2 or media_of(messages[:-1]) else self._prompt_ids(messages[:-1], [], answer=False)
+        )
         if ids[: len(trunk)] != trunk:
             trunk = []
         return self._grown(ids, len(trunk), seen)
+
+    def _refuse_more_than_accepted(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if not message.modalities <= self.accepts:
+                raise ValueError(f"{self.name} accepts {sorted(self.accepts)}, a message shows more")
 
     def _has_control(self, messages: Sequence[Message]) -> bool:
         """Whether the words spell a control token, which the tokenizer would take for one."""
@@ -267,7 +253,7 @@ class TunedModel:
     def _read_anew(self, messages: Sequence[Message]) -> _Read:
         """The slow way, for words that look like control tokens and must not become them."""
         chat: list[dict[str, Any]] = [
-            _as_chat(message, self._model.config.num_frames)
+            as_chat(message, self._model.config.num_frames)
             if self._sees
             else {"role": message.role, "content": message.text}
             for message in messages
@@ -284,7 +270,7 @@ class TunedModel:
         output = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return _Read(output.logits[0, -1], output.past_key_values)
 
-    def _grown(self, ids: Sequence[int], trunk: int, seen: Sequence[_Seen]) -> _Read:
+    def _grown(self, ids: Sequence[int], trunk: int, seen: Sequence[Seen]) -> _Read:
         """The model after `ids`, whose first `trunk` ones are kept: only what was not read before is read now."""
         cache, start = self._begun(ids[:trunk])
         read = self._run(ids[start:], cache, seen)
@@ -306,7 +292,7 @@ class TunedModel:
             cache.crop(shared.tokens - shared.of)
         return cache, shared.tokens
 
-    def _run(self, ids: Sequence[int], cache: Any, seen: Sequence[_Seen]) -> _Read:
+    def _run(self, ids: Sequence[int], cache: Any, seen: Sequence[Seen]) -> _Read:
         """The model after `ids`, with the features of what is seen at their placeholders."""
         features: dict[str, list[Tensor]] = {}
         for one in seen:
@@ -317,7 +303,7 @@ class TunedModel:
         )
         return _Read(output.logits[0, -1], output.past_key_values)
 
-    def _prompt_ids(self, messages: Sequence[Message], seen: Sequence[_Seen], *, answer: bool = True) -> list[int]:
+    def _prompt_ids(self, messages: Sequence[Message], seen: Sequence[Seen], *, answer: bool = True) -> list[int]:
         """Tokens of the messages, each clip as its placeholders: as the processor makes them, without decoding."""
         text = "".join(map(self._chat.piece, messages)) + (self._chat.answer_start if answer else "")
         if seen:
@@ -326,40 +312,9 @@ class TunedModel:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _look_at(self, part: ImagePart | VideoPart | AudioPart) -> _Seen:
-        """What the towers make of a clip; kept by its content, so that it is decoded once."""
-        key = f"{part.kind} {_sha256(Path(part.path))} {isinstance(part, VideoPart) and part.sound}"
-        known = self._seen.get(key)
-        if known is not None:
-            self._seen.move_to_end(key)
-            return known
-        inputs = self._processor.apply_chat_template(
-            [{"role": "user", "content": [_chat_part(part, self._model.config.num_frames)]}],
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(self._device)
-        made = _Seen(
-            "".join(
-                self._placeholders[token] for token in inputs["input_ids"][0].tolist() if token in self._placeholders
-            ),
-            self._features(inputs),
-        )
-        self._seen[key] = made
-        while len(self._seen) > _CLIPS:
-            self._seen.popitem(last=False)
-        return made
-
-    def _features(self, inputs: Any) -> dict[str, Any]:
-        model, found = self._model.model, {}
-        if "pixel_values" in inputs:
-            found["image_features"] = list(model.get_image_features(inputs["pixel_values"]).pooler_output)
-        if "pixel_values_videos" in inputs:
-            found["video_features"] = list(model.get_video_features(inputs["pixel_values_videos"]).pooler_output)
-        if "input_features" in inputs:
-            heard = model.get_audio_features(inputs["input_features"], inputs.get("input_features_mask"))
-            found["audio_features"] = list(heard.pooler_output)
-        return found
+    def _look_at(self, messages: Sequence[Message]) -> list[Seen]:
+        """What the towers make of every clip of the messages; a model that reads text alone has been asked for none."""
+        return [] if self._towers is None else [self._towers.look_at(part) for part in media_of(messages)]
 
     def _continued(self, read: _Read, ids: Sequence[int]) -> _Read:
         """The model after `ids` have followed; what was read before is used up."""
@@ -428,53 +383,6 @@ def _fork(cache: Any) -> Any:
 def _slides(cache: Any) -> bool:
     """Whether a layer has dropped what it read first, so that it cannot be cut."""
     return any(layer.is_sliding for layer in cache.layers)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
-
-
-def _as_chat(message: Message, num_frames: int) -> dict[str, Any]:
-    return {"role": message.role, "content": [_chat_part(part, num_frames) for part in message.parts]}
-
-
-def _chat_part(part: TextPart | ImagePart | VideoPart | AudioPart, num_frames: int) -> dict[str, Any]:
-    """A part with its file decoded. Raises UnreadableMedia where it cannot be."""
-    match part:
-        case TextPart():
-            return {"type": "text", "text": part.text}
-        case ImagePart():
-            return {"type": "image", "image": _read_picture(Path(part.path))}
-        case AudioPart():
-            return {"type": "audio", "audio": load_sound(Path(part.path))}
-        case VideoPart():
-            clip = read_clip(Path(part.path), num_frames)
-            return {"type": "video", "video": clip.frames, "sound": clip.sound if part.sound else None}
-
-
-def _read_picture(path: Path) -> Image.Image:
-    try:
-        with Image.open(path, formats=_PICTURES) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableMedia(f"{path}: not a readable picture ({type(error).__name__})") from None
-
-
-def _media(messages: Sequence[Message]) -> list[ImagePart | VideoPart | AudioPart]:
-    return [part for message in messages for part in message.parts if not isinstance(part, TextPart)]
-
-
-def _file_stamp(path: str) -> tuple[int, int]:
-    """What tells a file from another that later takes its name."""
-    try:
-        stat = Path(path).stat()
-    except OSError as error:
-        raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _common_length(rows: Sequence[Sequence[int]]) -> int:
