@@ -42,6 +42,7 @@ from ai_therapist.media.guarded import seconds as seconds_of
 from ai_therapist.media.probe import probe
 from ai_therapist.media.sound import extract_speech
 from ai_therapist.records import TimeSpan, Transcript, Utterance
+from ai_therapist.store.blobs import hash_file
 from ai_therapist.testing import make_digest, make_session
 
 WIDTH_PX, HEIGHT_PX, FPS = 640, 360, 30
@@ -237,6 +238,7 @@ def our_way(source: Path, turns: Transcript, folder: Path) -> None:
     extract_speech(source, folder / "audio.wav")
     starts = [frames.start for frames in clip_frames(turns.utterances)]
     ours.standardise(source, folder / "video.mp4", media, starts)
+    hash_file(folder / "video.mp4")
     made = list(cut_clips(folder / "video.mp4", turns, ClipsConfig(), folder))
     if not all(one.clip.usable for one in made):
         raise SystemExit(f"clips with faults: {[sorted(one.clip.faults) for one in made if not one.clip.usable]}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_therapist.errors import MissingInput
+from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.extraction.config import ClipsConfig, ExtractionConfig, RolesConfig
 from ai_therapist.extraction.run import extract
 from ai_therapist.pipeline.executors import InlineExecutor
@@ -143,3 +143,25 @@ def test_a_wrong_folder_changes_nothing(workspace: Workspace, tmp_path: Path) ->
     with pytest.raises(MissingInput, match="no such folder"):
         extract(workspace, CONFIG, tmp_path / "nowhere", InlineExecutor(workspace.store))
     assert workspace.find_run("extraction") == before
+
+
+def test_clips_are_cut_from_an_undamaged_recording_only(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make_recording(folder / "silent.mp4", RecordingSpec(tone_hz=None))
+    rights = {"group": "silent", "consent": json.loads(encode(make_consent()))}
+    (folder / "silent.consent.json").write_text(json.dumps(rights))
+    workspace = Workspace(tmp_path / "workspace")
+    (done,) = extract(workspace, CONFIG, folder, InlineExecutor(workspace.store)).items
+    blob = workspace.store.path(done.artefacts["video"])
+    blob.chmod(0o644)
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
+    other = ExtractionConfig(clips=ClipsConfig(min_clip_ms=2500))
+    with pytest.raises(StoreError, match=r"standardised recording of ses_\w+, is damaged: delete"):
+        extract(workspace, other, folder, InlineExecutor(workspace.store))
+    blob.unlink()
+    (again,) = extract(workspace, other, folder, InlineExecutor(workspace.store)).items
+    assert again.status is Status.DONE
+    assert again.artefacts == done.artefacts

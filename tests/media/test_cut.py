@@ -1,11 +1,13 @@
 """A clip holds its own frames and sound and nothing else, and `verify` sees every way in which it might not."""
 
+import random
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from ai_therapist.errors import UnreadableMedia
 from ai_therapist.media.cut import cut, verify
 from ai_therapist.media.frames import load_frames, load_sound
 from ai_therapist.media.guarded import open_media
@@ -93,6 +95,59 @@ def test_frames_behind_an_edit_list_are_seen(video: Path, tmp_path: Path) -> Non
                 packet.stream = copy
                 writer.mux(packet)
     assert Fault.HIDDEN_FRAMES in verify(video, clip, range(16, 48))
+
+
+def test_every_turned_bit_in_the_pictures_and_the_sound_of_a_clip_is_seen(video: Path, tmp_path: Path) -> None:
+    clip, frames = tmp_path / "clip.mp4", range(9, 31)
+    cut(video, clip, frames)
+    content = clip.read_bytes()
+    begin = content.index(b"mdat") + 4
+    length = int.from_bytes(content[begin - 8 : begin - 4], "big") - 8
+    chance = random.Random(4)
+    for _ in range(150):
+        place = chance.randrange(length * 8)
+        data = bytearray(content)
+        data[begin + place // 8] ^= 1 << place % 8
+        clip.write_bytes(data)
+        assert faults_or_refusal(video, clip, frames)
+
+
+def faults_or_refusal(video: Path, clip: Path, frames: range) -> bool:
+    try:
+        return bool(verify(video, clip, frames))
+    except UnreadableMedia:
+        return True
+
+
+@pytest.mark.parametrize("name", [b"avcC", b"esds"])
+def test_other_settings_of_the_decoder_are_seen(video: Path, tmp_path: Path, name: bytes) -> None:
+    clip, frames = tmp_path / "clip.mp4", range(9, 31)
+    cut(video, clip, frames)
+    data = bytearray(clip.read_bytes())
+    # The last byte of the box: of a picture's parameters, or of what says how sound is coded.
+    place = data.index(name)
+    end = place - 4 + int.from_bytes(data[place - 4 : place], "big")
+    data[end - 1 if name == b"avcC" else data.index(bytes((0x05, 0x80, 0x80, 0x80)), place) + 6] ^= 1
+    clip.write_bytes(data)
+    assert faults_or_refusal(video, clip, frames)
+
+
+def test_sound_that_is_moved_is_seen(video: Path, tmp_path: Path) -> None:
+    clip, frames = tmp_path / "clip.mp4", range(9, 31)
+    with av.open(str(video)) as reader, av.open(str(clip), "w") as writer:
+        copies = [writer.add_stream_from_template(stream) for stream in reader.streams]
+        for packet in reader.demux():
+            if packet.size == 0 or packet.pts is None or packet.dts is None or packet.time_base is None:
+                continue
+            begin = round(9 / 16 / packet.time_base)
+            if not begin <= packet.pts < round(31 / 16 / packet.time_base) - (packet.duration or 0) // 2:
+                continue
+            late = 2400 if packet.stream.type == "audio" else 0
+            packet.pts += late - begin
+            packet.dts += late - begin
+            packet.stream = copies[packet.stream_index]
+            writer.mux(packet)
+    assert verify(video, clip, frames)
 
 
 def test_an_empty_range_is_refused(video: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import cast
 
+from ai_therapist.errors import StoreError
 from ai_therapist.extraction import roles, transcription, turns, vote
 from ai_therapist.extraction.clips import cut_clips
 from ai_therapist.extraction.config import (
@@ -32,6 +33,7 @@ from ai_therapist.pipeline.executors import Executor
 from ai_therapist.pipeline.stage import Job, Stage
 from ai_therapist.privacy.consent import first_refusal, transcription_uses
 from ai_therapist.records import Clip, Media, Session, SourceRecord, Transcript
+from ai_therapist.store.blobs import hash_file
 from ai_therapist.store.codec import canonical_json, decode, decode_all, encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 
@@ -161,6 +163,12 @@ def run_cut(job: Job) -> None:
     """A clip for every turn."""
     spoken = job.record(Transcript, "utterances")
     video = job.path("video") if job.names("video") else None
+    # Clips are compared with it, so it has to be what the encoder gave.
+    if video is not None and hash_file(video) != job.digest("video"):
+        raise StoreError(
+            f"blob {job.digest('video')[:12]}, the standardised recording of {job.item}, is damaged: delete "
+            f"{video} and run the same command again"
+        )
     clips = []
     for made in cut_clips(video, spoken, cast(ClipsConfig, job.config), job.scratch):
         clips.append(made.clip)

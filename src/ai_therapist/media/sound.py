@@ -23,6 +23,7 @@ SPEECH_RATE_HZ = 16_000
 """Rate of the sound that recognisers read; one millisecond is exactly 16 samples."""
 
 _OPUS_BITS = 32_000
+_WRITTEN_AT_ONCE = 1 << 15
 
 _JUMP_S = Fraction(1, 50)
 """Timestamps further than this from where the sound should go on are a gap or an overlap, not rounding."""
@@ -38,9 +39,28 @@ class UnbrokenSound:
         self._channels = 2 if layout == "stereo" else 1
         self._next_s = Fraction(0)
         self._surplus = 0
+        self._steady: tuple[int, int, Fraction] | None = None
+        """Where in ticks the next frame begins if it follows the last one, samples since `_next_s`, and the tick."""
 
     def push(self, frame: AudioFrame) -> Iterator[NDArray[np.float32]]:
         """Blocks of samples in -1 .. 1, each of shape (channels, n), in order."""
+        if not self._follows(frame):
+            yield from self._placed(frame)
+        frame.pts = None
+        yield from self._resampled(frame)
+
+    def _follows(self, frame: AudioFrame) -> bool:
+        """Whether a frame begins where the last one ended, as nearly all do: this needs no fractions."""
+        if self._steady is None or frame.pts != self._steady[0] or frame.time_base != self._steady[2]:
+            return False
+        self._steady = (frame.pts + frame.samples, self._steady[1] + frame.samples, self._steady[2])
+        return True
+
+    def _placed(self, frame: AudioFrame) -> Iterator[NDArray[np.float32]]:
+        """Put a frame where its timestamp says; gives the silence before it."""
+        if self._steady is not None:
+            self._next_s += self._steady[1] * self._steady[2]
+            self._steady = None
         begin_s = self._next_s if frame.pts is None else seconds(frame.pts, frame.time_base) - self._start_s
         jump_s = begin_s - self._next_s
         if jump_s > _JUMP_S:
@@ -50,8 +70,8 @@ class UnbrokenSound:
         else:
             begin_s = self._next_s
         self._next_s = max(self._next_s, begin_s + Fraction(frame.samples, frame.sample_rate))
-        frame.pts = None
-        yield from self._resampled(frame)
+        if jump_s >= -_JUMP_S and frame.pts is not None and frame.time_base == Fraction(1, frame.sample_rate):
+            self._steady = (frame.pts + frame.samples, 0, frame.time_base)
 
     def flush(self) -> Iterator[NDArray[np.float32]]:
         """What the resampler still holds."""
@@ -105,8 +125,21 @@ def extract_speech(source: Path, target: Path) -> None:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SPEECH_RATE_HZ)
-        for block in read_sound(source):
-            file.writeframes(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").tobytes())
+        for block in _gathered(read_sound(source), _WRITTEN_AT_ONCE):
+            # The header gets its length when the file is closed.
+            file.writeframesraw(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").tobytes())
+
+
+def _gathered(blocks: Iterator[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:
+    """The same samples in blocks of at least so many, but for the last; those of a decoder are small."""
+    held: list[NDArray[np.float32]] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= least:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def has_sound(path: Path) -> bool:

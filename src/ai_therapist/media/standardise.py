@@ -179,6 +179,7 @@ class _Picture:
         self._shown: VideoFrame | None = None
         self._ready: VideoFrame | None = None
         self._next = 0
+        self._written = 0
         self._end_s = Fraction(0)
 
     def push(self, frame: VideoFrame) -> None:
@@ -194,10 +195,19 @@ class _Picture:
     def finish(self, duration_s: Fraction) -> None:
         """Encode the rest."""
         self._encode_until(max(self._end_s, min(duration_s, self._end_s + _HOLD_S)))
-        self._writer.mux(self._stream.encode(None))
+        self._write(None)
+        if self._written != self._next:
+            raise UnreadableMedia(f"{self._next} pictures were encoded and {self._written} came out: run it again")
+
+    def _write(self, picture: VideoFrame | None) -> None:
+        packets = self._stream.encode(picture)
+        self._written += len(packets)
+        self._writer.mux(packets)
 
     def _encode_until(self, time_s: Fraction) -> None:
-        while Fraction(self._next, FPS) < time_s and self._shown is not None:
+        # One multiplication instead of a comparison of fractions for each frame.
+        until = ceil(time_s * FPS)
+        while self._next < until and self._shown is not None:
             if self._ready is None:
                 # A recording that changes its size is scaled to the size that it began with.
                 self._ready = _upright(self._shown).reformat(self._stream.width, self._stream.height, threads=1)
@@ -207,7 +217,7 @@ class _Picture:
             self._ready.time_base = Fraction(1, FPS)
             forced = self._next == 0 or self._next in self._keyframes
             self._ready.pict_type = PictureType.I if forced else PictureType.NONE
-            self._writer.mux(self._stream.encode(self._ready))
+            self._write(self._ready)
             self._next += 1
 
 
