@@ -144,6 +144,10 @@ def _names(plain: Path) -> dict[str, Case]:
     for number, name in enumerate(names):
         content = plain.read_bytes() + struct.pack(">I4sI", 12, b"free", number)
         found[name] = Case(_written(content), DONE, may=LEFT_OUT, reason="name")
+    # As long as a name can be; no consent record fits beside it.
+    for name in ("y" * 251 + ".mp4", "é" * 125 + "z.mp4"):
+        content = plain.read_bytes() + struct.pack(">I4sI", 12, b"free", 1000 + len(found))
+        found[name] = Case(_written(content), LEFT_OUT, "too long for a consent record beside it: rename it")
     return found
 
 
@@ -184,7 +188,9 @@ def _shapes() -> dict[str, Case]:
         "no picture.m4a": Case(spec(picture=False), DONE),
         "silent.mp4": Case(spec(tone_hz=0.0), DONE),
         "odd sizes.mkv": Case(spec(size_px=(65, 49)), DONE),
-        "eight by eight.mp4": Case(spec(size_px=(16, 16)), DONE),
+        "eight by eight.mp4": Case(spec(size_px=(8, 8)), DONE),
+        # The smallest picture of this chroma format: one sample of colour.
+        "two by two.mp4": Case(spec(size_px=(2, 2)), DONE),
         "one frame.mp4": Case(spec(keep=lambda number: number == 0), DONE),
         "one frame, no sound.mp4": Case(spec(keep=lambda number: number == 0, tone_hz=None), REFUSED, "single picture"),
         "two frames.mp4": Case(spec(keep=lambda number: number < 2), DONE),
@@ -193,7 +199,8 @@ def _shapes() -> dict[str, Case]:
         "slow.mp4": Case(spec(fps=2, duration_ms=2000), DONE),
         "sound outlasts.mp4": Case(spec(duration_ms=2000, keep=lambda number: number < 10), DONE),
         "picture outlasts.mp4": Case(_longer_picture, DONE),
-        "two voices.mkv": Case(_two_sounds, DONE),
+        "two voices.mkv": Case(lambda path: _two_sounds(path, picture=False), DONE),
+        "two voices with a picture.mp4": Case(lambda path: _two_sounds(path, picture=True), DONE),
         "transport.mp4": Case(lambda path: _renamed(path, ".ts"), DONE),
         "matroska.mp4": Case(lambda path: _renamed(path, ".mkv"), DONE),
         "turned.mp4": Case(_turned, DONE),
@@ -217,9 +224,17 @@ def _longer_picture(path: Path) -> None:
         writer.mux(audio.encode(None))
 
 
-def _two_sounds(path: Path) -> None:
+def _two_sounds(path: Path, *, picture: bool) -> None:
     with av.open(str(path), "w") as writer:
+        video = writer.add_stream("libx264", 25, {"threads": "1"}) if picture else None
         tracks = [writer.add_stream("aac", 48_000, layout="mono") for _ in range(2)]
+        if video is not None:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for number in range(16):
+                frame = av.VideoFrame.from_ndarray(np.full((72, 64), number * 9, np.uint8), "yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                writer.mux(video.encode(frame))
+            writer.mux(video.encode(None))
         for number in range(30):
             for track in tracks:
                 sound = av.AudioFrame.from_ndarray(np.full((1, 1024), 0.1, np.float32), "fltp", "mono")

@@ -60,6 +60,8 @@ def tree(folder: Path, but: Path) -> dict[str, str]:
 def put(folder: Path, name: str) -> None:
     """The rights and the words that lie beside a recording."""
     stem = Path(name).stem
+    if len(f"{stem}.consent.json".encode()) > 255:
+        return
     rights = {"group": f"group {len(list(folder.iterdir()))}", "consent": json.loads(encode(make_consent()))}
     (folder / f"{stem}.consent.json").write_text(json.dumps(rights))
     (folder / f"{stem}.srt").write_text(WORDS)

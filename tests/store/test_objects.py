@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from ai_therapist.errors import ConfigError, MissingInput, StoreError, TransientError
+from ai_therapist.errors import ConfigError, MissingInput, TransientError
 from ai_therapist.store.objects import BucketFolder
 from tests.store.buckets import bucket
 
@@ -90,7 +90,7 @@ def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with pytest.raises(StoreError, match="check the credentials and the rights on the bucket"):
+    with pytest.raises(ConfigError, match=r"s3://data: cannot read x: no credentials .* aws configure"):
         BucketFolder.at("s3://data").read("x")
 
 

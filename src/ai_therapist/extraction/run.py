@@ -206,13 +206,13 @@ def _admitted(workspace: Workspace, config: ExtractionConfig, entry: Recording |
         return _left_out(source.name, f"{source.name} changed while it was read: run the command again")
     artefacts = entry.artefacts | {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
     if config.transcriber == "files":
-        if entry.path.is_relative_to(workspace.store.root):
-            reason = f"{source.name}: transcripts are looked for beside recordings of a folder of this machine only"
+        if entry.beside is None:
+            reason = f"{source.name}: transcripts are looked for beside recordings of a folder or a bucket only"
             return _left_out(source.name, reason)
-        beside = files.find_beside(entry.path)
+        beside = files.find_beside(source.name, entry.beside)
         if isinstance(beside, str):
             return _left_out(source.name, beside)
-        artefacts |= {name: workspace.store.put_file(path) for name, path in beside.artefacts().items()}
+        artefacts |= {name: workspace.store.put_bytes(content) for name, content in beside.artefacts().items()}
     return Item(source.session_id, source.name, artefacts)
 
 

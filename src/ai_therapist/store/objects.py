@@ -20,6 +20,10 @@ from typing import Protocol
 from ai_therapist.errors import ConfigError, MissingExtra, MissingInput, StoreError, TransientError, bare_address
 
 _URL = re.compile(r"(gs|s3)://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?")
+_LOGIN = {
+    "gs": "run  gcloud auth application-default login  or set GOOGLE_APPLICATION_CREDENTIALS",
+    "s3": "run  aws configure  or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
 
 
@@ -201,6 +205,8 @@ def _of_vendor(error: Exception, what: str) -> Exception:
     if code in (409, 412):
         return FileExistsError(what)
     name = type(error).__name__
+    if not code and "Credential" in name:
+        return ConfigError(f"{what}: no credentials ({name}): {_LOGIN[what.partition(':')[0]]}")
     if code in (401, 403) or "Credential" in name or "Auth" in name:
         return StoreError(f"{what}: no right to ({name}): check the credentials and the rights on the bucket")
     return TransientError(f"{what}: {name}: run the command again, it goes on from here")

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.errors import MissingInput
+from ai_therapist.extraction.config import ExtractionConfig
+from ai_therapist.extraction.run import extract
 from ai_therapist.extraction.sources.bucket import BucketSource
 from ai_therapist.extraction.sources.recording import Recording, Refusal
+from ai_therapist.formats.text import LARGEST_BYTES
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.workers import LocalExecutor
-from ai_therapist.records import Use
-from ai_therapist.store.codec import encode
+from ai_therapist.records import Transcript, Use
+from ai_therapist.store.codec import decode, encode
 from ai_therapist.store.objects import BucketFolder
 from ai_therapist.store.workspace import Workspace
-from ai_therapist.testing import make_consent
+from ai_therapist.testing import RecordingSpec, make_consent, make_recording
 from tests.store.buckets import bucket
 
 __all__ = ["bucket"]
@@ -107,3 +110,26 @@ def test_an_object_that_changes_while_it_is_read_is_read_again(
 def test_an_empty_folder_holds_nothing(bucket: BucketFolder, workspace: Workspace) -> None:
     with pytest.raises(MissingInput, match="holds no recording"):
         BucketSource(bucket, InlineExecutor).recordings(workspace)
+
+
+def test_transcripts_beside_the_objects_are_taken(bucket: BucketFolder, workspace: Workspace, tmp_path: Path) -> None:
+    for name, hz in (("one", 300.0), ("two", 400.0), ("three", 500.0)):
+        recording = make_recording(tmp_path / f"{name}.m4a", RecordingSpec(picture=False, tone_hz=hz))
+        put(bucket, recording.name, recording.read_bytes())
+    bucket.create("ONE.srt", b"1\n00:00:00,000 --> 00:00:00,900\nhow are you\n")
+    bucket.create("one.rttm", b"SPEAKER one 1 0.0 0.9 <NA> <NA> A <NA> <NA>\n")
+    (tmp_path / "large").write_bytes(b"x" * (LARGEST_BYTES + 1))
+    bucket.create("two.vtt", tmp_path / "large")
+    bucket.create("deeper/three.srt", b"x")
+    config = ExtractionConfig(transcriber="files")
+    source = BucketSource(bucket, InlineExecutor)
+    run = extract(workspace, config, source, InlineExecutor(workspace.store))
+    reasons = {item.name: item.reason or "" for item in run.items}
+    assert [item.name for item in run.done] == ["one"]
+    assert "larger than" in reasons["two"]
+    assert "no transcript beside it" in reasons["three"]
+    (done,) = run.done
+    transcript = decode(Transcript, workspace.store.read(done.artefacts["transcript"]), "x")
+    assert [(one.speaker, one.text) for one in transcript.utterances] == [("A", "how are you")]
+    again = extract(workspace, config, source, InlineExecutor(workspace.store))
+    assert again.done == run.done

@@ -8,6 +8,7 @@ import pytest
 from ai_therapist.errors import InvalidRecord
 from ai_therapist.extraction.config import ClipsConfig, ExtractionConfig
 from ai_therapist.extraction.run import extract
+from ai_therapist.extraction.sources.local import FolderNeighbours
 from ai_therapist.extraction.transcribers.files import Beside, find_beside, transcribe
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.records import Role, Session, Transcript
@@ -90,21 +91,20 @@ def test_the_transcript_of_another_recording_is_refused() -> None:
 
 
 def test_what_lies_beside_is_found_by_name_and_content(tmp_path: Path) -> None:
-    video = tmp_path / "one.mp4"
-    video.write_bytes(b"")
-    reason = find_beside(video)
+    beside = FolderNeighbours(tmp_path)
+    reason = find_beside("one", beside)
     assert isinstance(reason, str) and "one with one of .vtt" in reason
     (tmp_path / "one.consent.json").write_text("{}")
     (tmp_path / "one.rttm").write_bytes(RTTM)
-    assert isinstance(find_beside(video), str)
+    assert isinstance(find_beside("one", beside), str)
     (tmp_path / "one.json").write_text('{"segments": []}')
-    assert find_beside(video) == Beside(("whisperx", tmp_path / "one.json"), tmp_path / "one.rttm")
+    assert find_beside("one", beside) == Beside(("whisperx", b'{"segments": []}'), RTTM)
     (tmp_path / "one.json").write_text("{}")
-    reason = find_beside(video)
+    reason = find_beside("one", beside)
     assert isinstance(reason, str) and "no known recogniser" in reason
     (tmp_path / "one.json").unlink()
     outside = tmp_path.parent / f"{tmp_path.name}.vtt"
     outside.write_text(VTT)
     (tmp_path / "one.vtt").symlink_to(outside)
-    assert isinstance(find_beside(video), str)
+    assert isinstance(find_beside("one", beside), str)
     outside.unlink()

@@ -54,6 +54,22 @@ FETCH = Stage("fetch", 1, run_fetch, ("remote",), ("recording",), FetchConfig(),
 
 
 @dataclass(frozen=True)
+class BucketNeighbours:
+    """The objects of a folder, as they were listed."""
+
+    folder: BucketFolder
+    listed: dict[str, int]
+
+    def sizes(self) -> dict[str, int]:
+        """Their names, each with its size in bytes."""
+        return self.listed
+
+    def read(self, name: str) -> bytes:
+        """Content of one of them."""
+        return self.folder.read(name)
+
+
+@dataclass(frozen=True)
 class BucketSource:
     """The recordings that lie directly in a folder of a bucket."""
 
@@ -75,6 +91,7 @@ class BucketSource:
             if not isinstance(found, str)
         ]
         fetched, refused, _ = fetch_all(workspace, FETCH, items, self.make_executor, self.observer)
+        beside = BucketNeighbours(self.folder, {name: entry.size for name, entry in listed.items()})
         entries: list[Recording | Refusal] = []
         contents: dict[str, str] = {}
         for name, found in rights.items():
@@ -88,7 +105,7 @@ class BucketSource:
                 contents[sha256] = name
                 stem = PurePosixPath(name).stem
                 source = SourceRecord(name=stem, sha256=sha256, group=found.group, consent=found.consent)
-                entries.append(Recording(workspace.store.path(sha256), source))
+                entries.append(Recording(workspace.store.path(sha256), source, beside=beside))
         return tuple(entries)
 
     def _rights(self, name: str, listed: dict[str, Listed], taken: dict[str, str]) -> RightsFile | str:

@@ -7,6 +7,7 @@ sessions/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,26 @@ from ai_therapist.extraction.sources.recording import (
 )
 from ai_therapist.records import SourceRecord
 from ai_therapist.store.workspace import Workspace
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name that file systems hold."""
+
+
+@dataclass(frozen=True)
+class FolderNeighbours:
+    """The files of a folder of this machine; links that lead out of it are none."""
+
+    folder: Path
+
+    def sizes(self) -> dict[str, int]:
+        """Their names, each with its size in bytes."""
+        home = self.folder.resolve()
+        files = (path for path in self.folder.iterdir() if path.is_file() and path.resolve().is_relative_to(home))
+        return {path.name: path.stat().st_size for path in files}
+
+    def read(self, name: str) -> bytes:
+        """Content of one of them."""
+        return (self.folder / name).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -73,11 +94,14 @@ def _admit(
     if sha256 in contents:
         return f"{path.name} has the same content as {contents[sha256]}, which is kept: remove one of them"
     names[name] = contents[sha256] = path.name
-    return Recording(path, SourceRecord(name=path.stem, sha256=sha256, group=rights.group, consent=rights.consent))
+    source = SourceRecord(name=path.stem, sha256=sha256, group=rights.group, consent=rights.consent)
+    return Recording(path, source, beside=FolderNeighbours(folder))
 
 
 def _rights(path: Path, home: Path) -> RightsFile | str:
     beside = path.with_name(f"{path.stem}.consent.json")
+    if len(os.fsencode(beside.name)) > _LONGEST_NAME:
+        return f"{path.name} has a name too long for a consent record beside it: rename it"
     if not beside.is_file() or not beside.resolve().is_relative_to(home):
         return f"{path.name} has no consent record: write {beside.name} beside it, as docs/extraction.md shows"
     return read_rights(beside.read_bytes(), beside.name, path.name)

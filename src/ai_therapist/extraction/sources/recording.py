@@ -31,6 +31,16 @@ class RightsFile(Record):
     consent: Consent
 
 
+class Neighbours(Protocol):
+    """The files that lie beside a recording."""
+
+    def sizes(self) -> dict[str, int]:
+        """Their names, each with its size in bytes."""
+
+    def read(self, name: str) -> bytes:
+        """Content of one of them."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """A recording that may be transcribed."""
@@ -39,6 +49,8 @@ class Recording:
     source: SourceRecord
     artefacts: dict[str, str] = field(default_factory=dict)
     """Further artefacts of its item, as what a platform said about its licence."""
+    beside: Neighbours | None = None
+    """What lies beside it, where it comes from a folder."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai_therapist.errors import InvalidRecord
+from ai_therapist.extraction.sources.recording import Neighbours
 from ai_therapist.formats.catalogue import FORMATS, format_named, format_of
 from ai_therapist.formats.passages import Passage, to_transcript, with_speakers
 from ai_therapist.formats.text import LARGEST_BYTES, clock
@@ -27,46 +28,46 @@ _BEYOND_MS = 1000
 
 @dataclass(frozen=True)
 class Beside:
-    """The files of one recording, each with the name of its format."""
+    """The contents of the files of one recording; that of the words with the name of its format."""
 
-    words: tuple[str, Path]
-    turns: Path | None
+    words: tuple[str, bytes]
+    turns: bytes | None
 
-    def artefacts(self) -> dict[str, Path]:
-        """The files by the names under which `transcribe` finds them; the format is part of the name."""
-        kind, path = self.words
-        return {f"words/{kind}": path, **({} if self.turns is None else {"turns": self.turns})}
+    def artefacts(self) -> dict[str, bytes]:
+        """The contents by the names under which `transcribe` finds them; the format is part of the name."""
+        kind, content = self.words
+        return {f"words/{kind}": content, **({} if self.turns is None else {"turns": self.turns})}
 
 
-def find_beside(recording: Path) -> Beside | str:
-    """The transcript beside `recording`, or the reason why there is none to take."""
-    home = recording.parent.resolve()
-    found: dict[str, Path] = {}
+def find_beside(stem: str, beside: Neighbours) -> Beside | str:
+    """The transcript beside the recording of this name without suffix, or the reason why there is none to take."""
+    sizes = beside.sizes()
+    found: dict[str, str] = {}
     suffixes = [(one.name, suffix) for one in FORMATS for suffix in one.suffixes]
-    for path in sorted(recording.parent.iterdir()):
-        name = path.name.lower()
-        kind = next((kind for kind, suffix in suffixes if name == f"{recording.stem.lower()}{suffix}"), None)
-        if kind is None and name == f"{recording.stem.lower()}.json":
+    for name in sorted(sizes):
+        kind = next((kind for kind, suffix in suffixes if name.lower() == f"{stem.lower()}{suffix}"), None)
+        if kind is None and name.lower() == f"{stem.lower()}.json":
             kind = "json"
-        if kind is None or not path.is_file() or not path.resolve().is_relative_to(home):
+        if kind is None:
             continue
-        if path.stat().st_size > LARGEST_BYTES:
-            return f"{path.name} is larger than {LARGEST_BYTES >> 20} MB: it is no transcript"
-        found[kind] = path
+        if sizes[name] > LARGEST_BYTES:
+            return f"{name} is larger than {LARGEST_BYTES >> 20} MB: it is no transcript"
+        found[kind] = name
     turns = found.pop(TURNS, None)
     if not found:
         known = ", ".join(suffix for kind, suffix in suffixes if kind != TURNS)
-        return f"{recording.name} has no transcript beside it: put {recording.stem} with one of {known} there"
+        return f"{stem} has no transcript beside it: put {stem} with one of {known} there"
     if len(found) > 1:
-        names = " and ".join(sorted(path.name for path in found.values()))
-        return f"{recording.name} has several transcripts, {names}: keep the right one"
-    ((kind, path),) = found.items()
+        names = " and ".join(sorted(found.values()))
+        return f"{stem} has several transcripts, {names}: keep the right one"
+    ((kind, name),) = found.items()
+    content = beside.read(name)
     if kind == "json":
         try:
-            kind = format_of(path, path.read_bytes()).name
+            kind = format_of(Path(name), content).name
         except InvalidRecord as error:
             return str(error)
-    return Beside((kind, path), turns)
+    return Beside((kind, content), None if turns is None else beside.read(turns))
 
 
 def transcribe(kind: str, words: bytes, turns: bytes | None, session: str, duration_ms: int) -> Transcript:
