@@ -135,6 +135,22 @@ def test_flex_attention_gives_the_same_numbers() -> None:
     assert torch.allclose(flex.transpose(1, 2), ours, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the compiled kernel needs a CUDA device")
+@pytest.mark.parametrize("trees", [TREES, APART])
+def test_compiled_flex_attention_gives_the_same_loss_and_gradients(base: Path, trees: tuple[Tree, ...]) -> None:
+    found = []
+    for attention in get_args(Attention):
+        loss = make_loss(base, attention).to("cuda")
+        shown = {clip: one.to("cuda") for clip, one in FEATURES.items()}
+        nats = loss(plant(trees, "cuda"), shown)
+        nats.backward()
+        found.append((nats.detach(), gradients(loss)))
+    (expected, wanted), *others = found
+    for total, own in others:
+        assert relative(total, expected) <= 1e-5
+        assert max(relative(own[name], wanted[name]) for name in wanted) <= 1e-4
+
+
 def test_activation_checkpointing_changes_no_gradient(base: Path) -> None:
     found = []
     for again in (False, True):

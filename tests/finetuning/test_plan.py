@@ -108,7 +108,7 @@ def test_the_sizes_of_a_published_model_are_those_of_the_model(whole: bool) -> N
     assert found == replace(expected, bytes_of_base=expected.bytes_of_base + twice)
 
 
-def test_four_bits_take_what_the_reference_says() -> None:
+def test_a_7b_model_in_four_bits_takes_the_room_that_its_weights_need() -> None:
     """6.525 billion weights in 4 bits with double quantisation: 3.37 GB; embedding and head: 2.18 GB."""
     shape = shape_from(PUBLISHED["Qwen/Qwen2.5-7B-Instruct"], FinetuningConfig(preset="text"))
     assert shape.layer_weights == pytest.approx(6.525e9, rel=1e-3)

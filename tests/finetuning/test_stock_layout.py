@@ -131,3 +131,14 @@ def test_a_picture_is_embedded_and_control_words_are_refused(model: TunedModel, 
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="control token"):
         model.embed([Message.of_text("user", "look <video>")])
+
+
+def test_a_model_of_text_alone_refuses_a_clip_in_one_line(target: Path, tmp_path: Path) -> None:
+    words = TunedModel(
+        "words",
+        AutoModelForCausalLM.from_pretrained(target / LANGUAGE_MODEL),
+        AutoTokenizer.from_pretrained(target / LANGUAGE_MODEL),
+    )
+    assert words.embed(talk(None)).shape[1] == 128
+    with pytest.raises(ValueError, match="a message shows more"):
+        words.embed(talk(make_recording(tmp_path / "clip.mp4")))

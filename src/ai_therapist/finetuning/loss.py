@@ -46,9 +46,11 @@ class _ChunkedLoss(torch.autograd.Function):
         for start in range(0, len(learned), chunk):
             states = hidden[start : start + chunk].detach().requires_grad_(needed)
             with torch.set_grad_enabled(needed):
-                # A view, since torch's counter of operations takes no leaf as the input of a module.
-                logits = head(states.view_as(states)).float()
-                nats = cross_entropy(logits, learned[start : start + chunk], reduction="sum")
+                # No name keeps the logits, so that they are gone before their gradient is made. The head takes a view
+                # of the states, since torch's counter of operations takes no leaf as the input of a module.
+                nats = cross_entropy(
+                    head(states.view_as(states)).float(), learned[start : start + chunk], reduction="sum"
+                )
             if of_hidden is not None:
                 of_states, *of_weights = torch.autograd.grad(nats, [states, *trained])
                 of_hidden[start : start + chunk] = of_states

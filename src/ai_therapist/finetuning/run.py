@@ -375,8 +375,10 @@ def make_trees(workspace: Workspace, config: FinetuningConfig, folder: Path) -> 
     from ai_therapist.finetuning.base import save_base
     from ai_therapist.finetuning.train import prepare
     from ai_therapist.models.chat_text import ChatText
+    from ai_therapist.models.local import silence_progress_bars
 
     examples = training_examples(workspace)
+    silence_progress_bars()
     (folder / "base").mkdir()
     save_base(config.base, folder / "base")
     ready = prepare(examples, _marks(examples, config), folder / "base", config)

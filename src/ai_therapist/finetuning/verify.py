@@ -22,7 +22,7 @@ from ai_therapist.finetuning.config import FinetuningConfig
 from ai_therapist.finetuning.loss import ForestLoss
 from ai_therapist.finetuning.tree import AnswerTokens, BranchTokens, Tree
 from ai_therapist.models.base import open_base, put_adapter
-from ai_therapist.models.local import open_tuned
+from ai_therapist.models.local import open_tuned, silence_progress_bars
 from ai_therapist.models.tuned_folder import ADAPTER, BASE, MERGED, TunedFolder
 from ai_therapist.records.message import Message
 from ai_therapist.store.blobs import write_atomically
@@ -82,6 +82,7 @@ def verify_tuned(folder: Path) -> list[Check]:
     """
     if not (folder / PROOF).is_file():
         raise MissingInput(f"{folder} holds no {PROOF}: it was not made by  ai-therapist finetune")
+    silence_progress_bars()
     about = TunedFolder.model_validate_json((folder / TunedFolder.FILE).read_bytes())
     config = FinetuningConfig.model_validate_json(_json(about.config))
     kept = load_file(folder / PROOF)["logits"]
