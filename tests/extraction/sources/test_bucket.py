@@ -12,7 +12,7 @@ from ai_therapist.extraction.config import ExtractionConfig
 from ai_therapist.extraction.run import extract
 from ai_therapist.extraction.sources.bucket import BucketSource
 from ai_therapist.extraction.sources.recording import Recording, Refusal
-from ai_therapist.formats.text import LARGEST_BYTES
+from ai_therapist.extraction.transcribers import files
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Transcript, Use
@@ -112,14 +112,16 @@ def test_an_empty_folder_holds_nothing(bucket: BucketFolder, workspace: Workspac
         BucketSource(bucket, InlineExecutor).recordings(workspace)
 
 
-def test_transcripts_beside_the_objects_are_taken(bucket: BucketFolder, workspace: Workspace, tmp_path: Path) -> None:
+def test_transcripts_beside_the_objects_are_taken(
+    bucket: BucketFolder, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, hz in (("one", 300.0), ("two", 400.0), ("three", 500.0)):
         recording = make_recording(tmp_path / f"{name}.m4a", RecordingSpec(picture=False, tone_hz=hz))
         put(bucket, recording.name, recording.read_bytes())
     bucket.create("ONE.srt", b"1\n00:00:00,000 --> 00:00:00,900\nhow are you\n")
     bucket.create("one.rttm", b"SPEAKER one 1 0.0 0.9 <NA> <NA> A <NA> <NA>\n")
-    (tmp_path / "large").write_bytes(b"x" * (LARGEST_BYTES + 1))
-    bucket.create("two.vtt", tmp_path / "large")
+    monkeypatch.setattr(files, "LARGEST_BYTES", 1 << 10)
+    bucket.create("two.vtt", b"x" * 2000)
     bucket.create("deeper/three.srt", b"x")
     config = ExtractionConfig(transcriber="files")
     source = BucketSource(bucket, InlineExecutor)
