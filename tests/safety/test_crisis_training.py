@@ -1,17 +1,23 @@
 """scripts/train_crisis_classifier.py: what it reads and refuses, and that the shipped weights are of its inputs."""
 
 import importlib.util
+import math
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from ai_therapist.safety.crisis_classifier import CALM, LABELS, load_classifier
+from ai_therapist.safety.crisis_encoder import CARD_FILE, EncoderCard
+from ai_therapist.safety.rules import read_data
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "train_crisis_classifier.py"
+ENCODER_SCRIPT = ROOT / "scripts" / "train_crisis_encoder.py"
 
 
 @pytest.fixture
@@ -25,7 +31,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_shipped_weights_were_made_of_the_present_script_and_examples(script: ModuleType) -> None:
-    assert load_classifier().card.inputs_sha256 == script.inputs_digest(), "train again"
+    assert load_classifier().card.inputs_sha256 == script.inputs_digest(SCRIPT), "train again"
+
+
+def test_the_shipped_change_of_the_encoder_was_made_of_the_present_scripts_and_examples(script: ModuleType) -> None:
+    card = EncoderCard.model_validate_json(read_data(CARD_FILE))
+    assert card.inputs_sha256 == script.inputs_digest(ENCODER_SCRIPT, SCRIPT), "train again"
 
 
 def test_written_messages_cover_every_label_and_both_sides(script: ModuleType) -> None:
@@ -42,11 +53,17 @@ def test_every_family_of_templates_is_filled_completely(script: ModuleType) -> N
     assert len({sample.family for sample in samples}) >= 15
 
 
-def test_a_message_of_the_frozen_set_is_refused(script: ModuleType) -> None:
-    line = (script.FROZEN / "calm" / "everyday.txt").read_text("utf-8").splitlines()[1]
-    with pytest.raises(ValueError, match="words with the frozen set"):
-        script.refuse_frozen([script.Sample(f"Well. {line}", CALM, "written", "x-0")])
-    script.refuse_frozen([script.Sample("The kettle sang a song about trains.", CALM, "written", "x-0")])
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [(lambda script: script.FROZEN, "calm/everyday.txt"), (lambda script: script.DEVELOPMENT, "calm/mixed.txt")],
+)
+def test_a_message_that_is_held_out_is_refused(
+    script: ModuleType, folder: Callable[[ModuleType], Path], file: str
+) -> None:
+    line = next(line for line in script.lines_of(folder(script) / file) if len(line.split()) > 8)
+    with pytest.raises(ValueError, match="words in a row with what is held out"):
+        script.refuse_held_out([script.Sample(f"Well. {line}", CALM, "written", "x")])
+    script.refuse_held_out([script.Sample("The kettle sang a song about trains.", CALM, "written", "x")])
 
 
 def test_comments_that_may_speak_of_a_danger_are_left_out(
@@ -58,13 +75,28 @@ def test_comments_that_may_speak_of_a_danger_are_left_out(
     assert [sample.text for sample in script.comments(tmp_path, random.Random(1))] == ["Lovely weather, john"]
 
 
-def test_no_sentence_of_a_composed_message_is_on_both_sides_of_a_check(script: ModuleType) -> None:
-    single = [sample for sample in script.written() if len(sample.text.split()) < 40] + script.talk()
+def test_a_composed_message_holds_one_danger_or_none(script: ModuleType) -> None:
+    single = [*script.written(), *script.talk()]
+    dangers = {sample.text.rstrip(".!?") for sample in single if sample.label != CALM and len(sample.text.split()) > 6}
     made = script.composed(single, random.Random(1))
-    fold = {sample.text.rstrip("."): script.fold_of(sample) for sample in single if len(sample.text.split()) > 6}
+    assert {sample.label == CALM for sample in made} == {True, False}
     for sample in made[::50]:
-        for text, own in fold.items():
-            assert text not in sample.text or own == script.fold_of(sample)
+        held = [text for text in dangers if text in sample.text]
+        assert len(held) <= (sample.label != CALM)
+
+
+def test_thresholds_let_the_allowed_share_of_calm_messages_through(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    weighing = importlib.import_module("weigh_crisis_gate")
+    samples = [script.Sample(str(number), CALM, "written", "x") for number in range(1_000)]
+    samples += [script.Sample(str(number), "abuse", "written", "x") for number in range(100)]
+    log_odds = [number / 100 - 5 for number in range(1_000)] + [4.9] * 100
+    found = weighing.thresholds_on(samples, np.array(log_odds))
+    danger = [1 / (1 + math.exp(-each)) for each in log_odds[:1_000]]
+    assert sum(each >= found.concern for each in danger) == pytest.approx(50, abs=1)
+    assert sum(each >= found.risk for each in danger) == pytest.approx(20, abs=1)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -43,14 +43,14 @@ def command(
     /forget      start anew
     /quit        leave
     """
-    from ai_therapist.cli.console import notes, out
+    from ai_therapist.cli.console import announce_model, out
     from ai_therapist.inference.run import open_chat
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
     spec = model or settings.inference.model
     place = spec or Workspace.existing(workspace)
-    notes.print("Loading the model …")
+    announce_model()
     with open_chat(place, settings.inference) as chat:
         _show(chat.opening(), labels=labels)
         out.print(_COMMANDS, style="dim", markup=False)

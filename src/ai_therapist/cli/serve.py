@@ -30,7 +30,7 @@ def command(
 
     A password is taken from SERVE_PASSWORD in the environment or in .env; clients send it as their API key.
     """
-    from ai_therapist.cli.console import notes, say
+    from ai_therapist.cli.console import announce_model, notes, say
     from ai_therapist.inference.run import open_speaker
     from ai_therapist.store.workspace import Workspace
 
@@ -45,7 +45,7 @@ def command(
     password = os.environ.get("SERVE_PASSWORD") or None
     check_listening(serving, password)
     spec = model or settings.inference.model
-    notes.print("Loading the model …")
+    announce_model()
     with open_speaker(spec or Workspace.existing(workspace), settings.inference) as speaker:
         service = ChatService(speaker, settings.inference, serving)
         name = speaker.generator.name

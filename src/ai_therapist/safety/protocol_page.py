@@ -10,7 +10,8 @@ from ai_therapist.safety.assessment import UNCHECKED, Assessment, Category, Leve
 from ai_therapist.safety.card import POINTERS, full_card
 from ai_therapist.safety.context import ContextRule, load_context_rules
 from ai_therapist.safety.crisis import BUILT_UP
-from ai_therapist.safety.crisis_classifier import MEANINGS, load_classifier
+from ai_therapist.safety.crisis_classifier import MEANINGS, Thresholds, load_classifier
+from ai_therapist.safety.crisis_encoder import encoder_card
 from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
 from ai_therapist.safety.gate import FEWEST_WORDS, MOST_LEFT_OUT
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
@@ -71,7 +72,6 @@ def _disclosures() -> list[str]:
 
 
 def _crisis() -> list[str]:
-    card = load_classifier().card
     rows: list[CrisisRule | ContextRule] = [*load_rules().rules, *load_context_rules().all]
     return [
         "## How a message is judged",
@@ -92,13 +92,21 @@ def _crisis() -> list[str]:
         f"| {ADDED_UP.rule} | risk | suicide | {CONCERNS_OF_A_RISK} concerns about the writer's own life in one "
         "conversation |",
         "",
-        f"The classifier speaks from a probability of {card.concern} of any danger (concern) and {card.risk} (risk); "
-        f"imminent is what has {card.imminent} among the dangers. It was trained on {card.data}.",
+        f"The classifier of words speaks {_from(load_classifier().card.thresholds)} where it is alone. Where the "
+        f"sentence encoder is installed (all-MiniLM-L6-v2 with a change of its weights), both together speak "
+        f"{_from(encoder_card().thresholds)}. Both were trained on {load_classifier().card.data}.",
         "",
         f"A check that raises or takes too long counts as {UNCHECKED.level.name.lower()} ({UNCHECKED.rule}): the card "
         "is shown.",
         "",
     ]
+
+
+def _from(thresholds: Thresholds) -> str:
+    return (
+        f"from a probability of {thresholds.concern} of any danger (concern) and {thresholds.risk} (risk); imminent is "
+        f"what has {thresholds.imminent} among the dangers"
+    )
 
 
 def _handoff(fixed_imminent: Sequence[str], fixed_failed: Sequence[str]) -> list[str]:
