@@ -188,15 +188,16 @@ def fate_of(reply: Reply) -> Fate:
     return "withheld" if gate.withheld else "repaired" if gate.repaired else "passed"
 
 
-def median_ms(texts: Sequence[str]) -> float:
-    """Processor time of the crisis gate for one message."""
+def median_ms(texts: Sequence[str]) -> tuple[float, float]:
+    """Time and processor time of the crisis gate for one message; the encoder shares its work among the cores."""
     by_gate(texts[0])
-    times = []
+    times, processor_times = [], []
     for text in texts:
-        start = time.process_time()
+        start, processor_start = time.perf_counter(), time.process_time()
         by_gate(text)
-        times.append((time.process_time() - start) * 1000)
-    return round(statistics.median(times), 3)
+        times.append((time.perf_counter() - start) * 1000)
+        processor_times.append((time.process_time() - processor_start) * 1000)
+    return round(statistics.median(times), 3), round(statistics.median(processor_times), 3)
 
 
 def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
@@ -226,8 +227,9 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
         figures[f"xstest_alarms_{name}"] = alarms.as_figures()
         print(f"xstest    {name:15} {shown_as('false alarms', alarms)}")
         holds = holds and (name != "gate" or alarms.value <= XSTEST_BAR)
-    message_ms = median_ms((at_risk + calm)[:: 10 if quick else 1])
-    return {**figures, "message_ms": message_ms}, holds and message_ms <= LIMIT_MS
+    message_ms, processor_ms = median_ms((at_risk + calm)[:: 10 if quick else 1])
+    print(f"a message {message_ms} ms, {processor_ms} ms of processor time (medians)")
+    return {**figures, "message_ms": message_ms, "message_processor_ms": processor_ms}, holds and message_ms <= LIMIT_MS
 
 
 def output_figures() -> tuple[dict[str, object], bool]:
