@@ -68,8 +68,8 @@ def test_the_page_is_open_until_the_process_is_interrupted(study: Path) -> None:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[-1]
-        assert address.startswith("http://127.0.0.1:")
+        words = (word for line in process.stdout for word in line.split())
+        address = next(word for word in words if word.startswith("http://127.0.0.1:"))
         with urllib.request.urlopen(address, timeout=20) as answer:
             assert "studio-" in answer.headers["set-cookie"]
         with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -24,9 +24,14 @@ notes = Console(stderr=True, highlight=False)
 
 def announce_model() -> None:
     """Says that a model is being loaded for people to talk to, and what its crisis gate lacks here."""
+    notes.print("Loading the model …")
+    announce_gate()
+
+
+def announce_gate() -> None:
+    """Says what the crisis gate lacks here, if anything."""
     from ai_therapist.safety import crisis
 
-    notes.print("Loading the model …")
     if (shortcoming := crisis.shortcoming()) is not None:
         notes.print(shortcoming, markup=False)
 

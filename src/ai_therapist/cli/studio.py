@@ -88,7 +88,7 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
             raise MissingExtra("the studio", package, "web")
     if opening.rater is not None and _RATER.fullmatch(opening.rater) is None:
         raise RequestError("--rater: a pseudonym is up to 40 letters, digits, dots and dashes, as  --rater ann")
-    from ai_therapist.cli.console import announce_model, notes
+    from ai_therapist.cli.console import announce_gate, notes
     from ai_therapist.models.catalogue import sends_away
     from ai_therapist.serving.run import check_listening
     from ai_therapist.serving.service import ChatService
@@ -102,7 +102,7 @@ def open_studio(workspace: Path, settings: Settings, opening: Opening) -> None:
     serving = settings.serving.model_copy(update=changed)
     password = os.environ.get("SERVE_PASSWORD") or None
     check_listening(serving, password)
-    announce_model()
+    announce_gate()
     with ExitStack() as stack:
         speaker, silence = find_partner(place, settings.inference, stack)
         options = StudioOptions(

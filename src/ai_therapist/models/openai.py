@@ -160,18 +160,19 @@ class OpenAIModel:
         at_most = self._at_most(messages, max_tokens)
         with self._service.limiter.turn(at_most) as turn:
             try:
-                chunks = self._client.chat.completions.create(
-                    **request, stream=True, stream_options={"include_usage": True}
-                )
                 ending: str | None = None
                 usage: _Usage | None = None
-                for chunk in chunks:
-                    if chunk.usage is not None:
-                        usage = _Usage.model_validate(chunk.usage.model_dump())
-                    for choice in chunk.choices:
-                        ending = choice.finish_reason or ending
-                        if choice.delta.content:
-                            yield choice.delta.content
+                # Left open, the server would go on writing for nobody.
+                with self._client.chat.completions.create(
+                    **request, stream=True, stream_options={"include_usage": True}
+                ) as chunks:
+                    for chunk in chunks:
+                        if chunk.usage is not None:
+                            usage = _Usage.model_validate(chunk.usage.model_dump())
+                        for choice in chunk.choices:
+                            ending = choice.finish_reason or ending
+                            if choice.delta.content:
+                                yield choice.delta.content
             except GeneratorExit:
                 # Who asked has read enough; what the rest would have cost is not known.
                 turn.succeeded()
