@@ -67,7 +67,8 @@ def thresholds() -> Thresholds:
 
 def prepare() -> None:
     """Read all weights now, so that the first message need not wait. Raises StoreError as `assess` does."""
-    read("I am here.").judged(thresholds())
+    # A message without words reads all files and asks the encoder nothing: every conversation begins with this call.
+    read("").judged(thresholds())
 
 
 def shortcoming() -> str | None:
