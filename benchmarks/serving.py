@@ -29,6 +29,8 @@ from pathlib import Path
 
 from reporting import finish
 
+from ai_therapist.safety.crisis import assess
+
 SAMPLES = Path(__file__).parents[1] / "samples"
 RATIO, OVERHEAD_MS, CLIENTS, GROWTH_MB = 10.0, 5.0, 64, 16.0
 TURNS = 20
@@ -172,35 +174,51 @@ def server() -> Iterator[tuple[int, int]]:
                 process.wait(30)
 
 
-BODY = json.dumps({"messages": [{"role": "user", "content": "I walked to the lake today."}]}).encode()
+def body(text: str) -> bytes:
+    """A request that says one thing."""
+    return json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+
+
+BODY = body("I walked to the lake today.")
 HEADERS = {"Content-Type": "application/json"}
 
 
-def ask(connection: http.client.HTTPConnection) -> bool:
+def new_messages(count: int) -> list[str]:
+    """Messages that differ and that the crisis gate takes for calm: what clients of the samples say, numbered."""
+    said = [client for client, _ in lines() if not assess(client).at_risk]
+    return [f"{said[number % len(said)]} {number}" for number in range(count)]
+
+
+def ask(connection: http.client.HTTPConnection, request: bytes = BODY) -> bool:
     """One message; whether the whole reply came back."""
-    connection.request("POST", "/v1/chat/completions", BODY, HEADERS)
+    connection.request("POST", "/v1/chat/completions", request, HEADERS)
     answer = connection.getresponse()
     return answer.status == 200 and REPLY.encode() in answer.read()
 
 
 def overhead(port: int, requests: int) -> dict[str, object]:
-    """Milliseconds that a request takes beyond what the bare model takes, seen by a client on the same machine."""
+    """Milliseconds that a request takes beyond what the bare model takes, seen by a client on the same machine.
+
+    The server remembers how it has judged a message, so each request says something new; beside it stands a message
+    that it knows.
+    """
     from ai_therapist.models.scripted import ScriptedGenerator
     from ai_therapist.records.message import Message
 
     bare = ScriptedGenerator([REPLY], repeat=True)
     asked = [Message.of_text("user", "I walked to the lake today.")]
-    alone, served = [], []
+    alone, served, known = list[float](), list[float](), list[float]()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for _ in range(20):
         ask(connection)
-    for _ in range(requests):
+    for text in new_messages(requests):
         start = time.perf_counter()
         list(bare.generate(asked, max_tokens=96))
         alone.append((time.perf_counter() - start) * 1000)
-        start = time.perf_counter()
-        ask(connection)
-        served.append((time.perf_counter() - start) * 1000)
+        for request, times in ((body(text), served), (BODY, known)):
+            start = time.perf_counter()
+            ask(connection, request)
+            times.append((time.perf_counter() - start) * 1000)
     connection.close()
     rounds = [
         statistics.median(served[start : start + ROUND]) - statistics.median(alone[start : start + ROUND])
@@ -211,6 +229,7 @@ def overhead(port: int, requests: int) -> dict[str, object]:
         "served_ms": round(statistics.median(served), 2),
         "overhead_ms": round(min(rounds), 2),
         "overhead_all_ms": round(statistics.median(served) - statistics.median(alone), 2),
+        "overhead_known_message_ms": round(statistics.median(known) - statistics.median(alone), 2),
         "overhead_requests": requests,
     }
 
@@ -302,8 +321,8 @@ def main() -> None:
         "serving",
         figures,
         f"first token at turn {TURNS}, words only, at least {RATIO:g}x sooner than stateless; server and shell at most "
-        f"{OVERHEAD_MS:g} ms a request (least median of rounds of {ROUND}); {CLIENTS} clients at once, none lost, also "
-        f"among hostile ones; memory grows by at most {GROWTH_MB:g} MB",
+        f"{OVERHEAD_MS:g} ms a new message (least median of rounds of {ROUND}); {CLIENTS} clients at once, none lost, "
+        f"also among hostile ones; memory grows by at most {GROWTH_MB:g} MB",
         holds=float(str(figures["text_ratio"])) >= RATIO
         and float(str(figures["overhead_ms"])) <= OVERHEAD_MS
         and figures["lost"] == 0

@@ -18,3 +18,16 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AI_THERAPIST_STATE", str(tmp_path / "state"))
     for name in ("HF_TOKEN", "GEMINI_API_KEY", "OPENAI_API_KEY", "ASSEMBLYAI_API_KEY", "YOUTUBE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def no_s3_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's keys, in no file, from no machine, and an address that nothing listens on."""
+    fsspec = pytest.importorskip("fsspec")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()

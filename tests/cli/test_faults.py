@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from tests.cli.conftest import Cli
@@ -29,16 +28,7 @@ def test_a_folder_that_is_read_only_is_one_line(run_cli: Cli, tmp_path: Path) ->
     assert "give yourself the right to write there" in shown.err
 
 
-def test_a_bucket_without_credentials_is_one_line(
-    run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+def test_a_bucket_without_credentials_is_one_line(run_cli: Cli, tmp_path: Path, no_s3_credentials: None) -> None:
     shown = run_cli("extract", "s3://recordings/study", "-w", tmp_path / "study")
     assert shown.code == 2
     assert shown.err.count("\n") == 1

@@ -82,14 +82,7 @@ def test_a_service_that_does_not_answer_is_worth_another_attempt(monkeypatch: py
         BucketFolder.at("s3://data").read("x")
 
 
-def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+def test_without_credentials_the_remedy_is_told(no_s3_credentials: None) -> None:
     with pytest.raises(ConfigError, match=r"s3://data: cannot read x: no credentials .* aws configure"):
         BucketFolder.at("s3://data").read("x")
 
