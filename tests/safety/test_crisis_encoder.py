@@ -28,6 +28,7 @@ from ai_therapist.safety.crisis_encoder import (
     installed_archive,
     load_base,
     load_encoder,
+    multiplies_bytes,
 )
 
 needs_encoder = pytest.mark.skipif(
@@ -133,8 +134,31 @@ def test_without_a_change_its_states_are_those_of_the_published_model() -> None:
     ids = torch.tensor(tokenizer.encode("We walked to the lake, and then it rained for hours.").ids)
     with torch.inference_mode():
         wanted = model(input_ids=ids[None]).last_hidden_state[0]
-        found = CrisisEncoder(encoder_card(), tokenizer, weights).states(ids)
+        found = CrisisEncoder(encoder_card(), tokenizer, weights, in_bytes=False).states(ids)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_processor_is_asked_whether_it_multiplies_bytes_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiplies_bytes.cache_clear()
+    exact = torch._int_mm
+    monkeypatch.setattr(torch, "_int_mm", lambda rows, columns: exact(rows, columns).clamp(-32_768, 32_767))
+    assert not multiplies_bytes()
+    monkeypatch.undo()
+    multiplies_bytes.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
+    assert not multiplies_bytes()
+    multiplies_bytes.cache_clear()
+
+
+@needs_encoder
+@pytest.mark.parametrize("text", ["", "no", "I gave my dog to the neighbour.", "We sat and it rained. " * 60])
+def test_in_bytes_it_says_nearly_the_same(encoder: CrisisEncoder, text: str) -> None:
+    archive = installed_archive()
+    assert archive is not None
+    change = resources.files("ai_therapist.safety").joinpath(WEIGHTS_FILE).read_bytes()
+    floats, bytes_ = (CrisisEncoder.adapted(encoder.card, archive, change, in_bytes=each) for each in (False, True))
+    assert bytes_.scores(text) == pytest.approx(floats.scores(text), abs=0.7)
+    assert bytes_.scores(text) != floats.scores(text)
 
 
 @needs_encoder
@@ -142,15 +166,17 @@ def test_the_change_is_added_to_the_matrices_that_it_names(encoder: CrisisEncode
     archive = installed_archive()
     assert archive is not None
     model, tokenizer = load_base(archive)
-    change = load(resources.files("ai_therapist.safety").joinpath(WEIGHTS_FILE).read_bytes())
+    change = resources.files("ai_therapist.safety").joinpath(WEIGHTS_FILE).read_bytes()
+    adapted = CrisisEncoder.adapted(encoder.card, archive, change, in_bytes=False)
+    tensors = load(change)
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear):
-                up, down = change[f"{name}.up"].float(), change[f"{name}.down"].float()
+                up, down = tensors[f"{name}.up"].float(), tensors[f"{name}.down"].float()
                 module.weight += encoder_card().scale * up @ down
         ids = torch.tensor(tokenizer.encode("I gave my dog to the neighbour.").ids)
         wanted = model(input_ids=ids[None]).last_hidden_state[0]
-        torch.testing.assert_close(encoder.states(ids), wanted, rtol=0, atol=1e-4)
+        torch.testing.assert_close(adapted.states(ids), wanted, rtol=0, atol=1e-4)
 
 
 @needs_encoder
@@ -181,11 +207,11 @@ def test_of_what_is_clearly_calm_the_encoder_is_not_asked(
 
 
 def test_windows_cover_every_token_of_what_is_read_whole() -> None:
-    from ai_therapist.safety.crisis_encoder import _MOST_WINDOWS, STEP_TOKENS, WINDOW_TOKENS, _window_starts
+    from ai_therapist.safety.crisis_encoder import _MOST_WINDOWS, READ_TOKENS, STEP_TOKENS, _window_starts
 
-    for tokens in (0, 1, WINDOW_TOKENS, WINDOW_TOKENS + 1, 3 * STEP_TOKENS, 1_100):
+    for tokens in (0, 1, READ_TOKENS, READ_TOKENS + 1, 3 * STEP_TOKENS, 1_100):
         starts = _window_starts(tokens)
-        covered = {token for start in starts for token in range(start, min(tokens, start + WINDOW_TOKENS))}
+        covered = {token for start in starts for token in range(start, min(tokens, start + READ_TOKENS))}
         assert covered == set(range(tokens))
         assert len(starts) <= _MOST_WINDOWS
     assert len(_window_starts(100_000)) == _MOST_WINDOWS

@@ -55,7 +55,11 @@ def test_every_family_of_templates_is_filled_completely(script: ModuleType) -> N
 
 @pytest.mark.parametrize(
     ("folder", "file"),
-    [(lambda script: script.FROZEN, "calm/everyday.txt"), (lambda script: script.DEVELOPMENT, "calm/mixed.txt")],
+    [
+        (lambda script: script.MEASURED[0], "calm/everyday.txt"),
+        (lambda script: script.MEASURED[1], "calm/mixed_2.txt"),
+        (lambda script: script.DEVELOPMENT, "calm/mixed.txt"),
+    ],
 )
 def test_a_message_that_is_held_out_is_refused(
     script: ModuleType, folder: Callable[[ModuleType], Path], file: str
@@ -95,8 +99,8 @@ def test_thresholds_let_the_allowed_share_of_calm_messages_through(
     log_odds = [number / 100 - 5 for number in range(1_000)] + [4.9] * 100
     found = weighing.thresholds_on(samples, np.array(log_odds))
     danger = [1 / (1 + math.exp(-each)) for each in log_odds[:1_000]]
-    assert sum(each >= found.concern for each in danger) == pytest.approx(50, abs=1)
-    assert sum(each >= found.risk for each in danger) == pytest.approx(20, abs=1)
+    assert sum(each >= found.concern for each in danger) == pytest.approx(1_000 * weighing.ALARMS["concern"], abs=1)
+    assert sum(each >= found.risk for each in danger) == pytest.approx(1_000 * weighing.ALARMS["risk"], abs=1)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

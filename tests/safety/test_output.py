@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai_therapist.safety.output import REPLACEMENTS, OutputRules, Reason, judge_reply, judge_whole, load_output_rules
+from ai_therapist.safety.states import Heard
 
 WITHHELD = {
     Reason.CLAIMS_PROFESSIONAL: [
@@ -163,9 +164,9 @@ def general(part: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("case", general("shown"), ids=lambda case: case["reply"][:40])
 def test_a_reply_that_speaks_of_a_danger_or_an_illness_without_a_claim_is_shown(case: dict[str, Any]) -> None:
-    assert judge_whole(case["reply"], case["said"]).passed
+    assert judge_whole(case["reply"], Heard.of(case["said"])).passed
 
 
 @pytest.mark.parametrize("case", general("withheld"), ids=lambda case: case["reply"][:40])
 def test_the_claim_itself_is_withheld(case: dict[str, Any]) -> None:
-    assert judge_whole(case["reply"], case["said"]).reason is Reason(case["reason"])
+    assert judge_whole(case["reply"], Heard.of(case["said"])).reason is Reason(case["reason"])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
-from threading import Event
-from typing import Generic, TypeVar
-
-from pebble import concurrent
+from queue import Empty, Full, Queue, SimpleQueue
+from threading import Event, Thread
+from typing import ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
 _LOOK_S = 0.1
+_MOST_IDLE = 64
+"""Threads that wait for work; more than these end with theirs."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,46 @@ class _Item(Generic[T]):
     value: T
 
 
+@dataclass(frozen=True)
 class _End:
-    """Stands behind the last item."""
+    """Stands behind the last item; `error` is the type of the exception that ended it."""
+
+    error: str | None
+
+
+class _Worker:
+    """A daemon thread that does one job after another, since new ones cost each turn of a server half a millisecond.
+
+    One that hangs is never given another job and keeps no program from closing.
+    """
+
+    idle: ClassVar[deque[_Worker]] = deque()
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        Thread(target=self._work, name="isolated", daemon=True).start()
+
+    @classmethod
+    def do(cls, job: Callable[[], None]) -> None:
+        """Have it done in a thread, now. The job must not raise."""
+        try:
+            worker = cls.idle.pop()
+        except IndexError:
+            worker = cls()
+        worker._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            # Without a name for the job, so that nothing of it is kept while the thread waits.
+            self._jobs.get()()
+            if len(self.idle) >= _MOST_IDLE:
+                return
+            self.idle.append(self)
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork copies no thread.
+    os.register_at_fork(after_in_child=_Worker.idle.clear)
 
 
 class Stopped(Exception):
@@ -72,10 +112,12 @@ def streamed(
                 put(_Item(value))
                 if stop.is_set():
                     return
-        finally:
-            put(_End())
+        except BaseException as error:  # noqa: BLE001 - handed back as a value, whatever it is
+            put(_End(type(error).__name__))
+        else:
+            put(_End(None))
 
-    future = concurrent.thread(pump)()
+    _Worker.do(pump)
     deadline = time.monotonic() + timeout_s
     try:
         while True:
@@ -94,9 +136,8 @@ def streamed(
                 yield Broken(None)
                 return
             if isinstance(item, _End):
-                error = future.exception()
-                if error is not None:
-                    yield Broken(type(error).__name__)
+                if item.error is not None:
+                    yield Broken(item.error)
                 return
             yield item.value
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 from ai_therapist.dataset.render import LABEL_FIELDS, Field, answer_prefix, reply_line
@@ -58,6 +59,16 @@ class Speaker:
     alone: Lock | None = None
     """Held while the model is asked, where it can answer one question at a time only."""
 
+    @cached_property
+    def sampler(self) -> SamplingGenerator | None:
+        """The generator where it can draw its words: asked once, since asking costs a part of a millisecond."""
+        return self.generator if isinstance(self.generator, SamplingGenerator) else None
+
+    @cached_property
+    def ahead_reader(self) -> AheadReader | None:
+        """The generator where it keeps what it has read."""
+        return self.generator if isinstance(self.generator, AheadReader) else None
+
     @contextmanager
     def held(self, wait_s: float) -> Iterator[None]:
         """The model for oneself. Raises TransientError where another turn has it for longer than `wait_s`."""
@@ -89,13 +100,6 @@ def answer_pieces(
         yield from _answered(speaker, messages, max_tokens, manner, tally or Tally())
 
 
-def read_ahead(speaker: Speaker, messages: Sequence[Message], wait_s: float) -> None:
-    """Let a model that keeps what it has read go over what the next prompt will begin with. Raises as above."""
-    if isinstance(speaker.generator, AheadReader):
-        with speaker.held(wait_s):
-            speaker.generator.read_ahead(messages)
-
-
 def _answered(
     speaker: Speaker, messages: Sequence[Message], max_tokens: int, manner: Manner, tally: Tally
 ) -> Iterator[LabelsPredicted | str]:
@@ -112,11 +116,11 @@ def _answered(
         therapist_emotion=outcomes[Field.THERAPIST_EMOTION],
     )
     prefix = answer_prefix(Field.REPLY, given)
-    writer = speaker.generator
+    sampler = speaker.sampler
     pieces = (
-        writer.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=manner.sampling, tally=tally)
-        if isinstance(writer, SamplingGenerator)
-        else writer.generate(messages, max_tokens=max_tokens, prefix=prefix)
+        speaker.generator.generate(messages, max_tokens=max_tokens, prefix=prefix)
+        if sampler is None
+        else sampler.sample(messages, max_tokens=max_tokens, prefix=prefix, sampling=manner.sampling, tally=tally)
     )
     yield from reply_line(until(manner.stop, pieces))
 

@@ -38,9 +38,9 @@ from ai_therapist.inference.events import (
     Withheld,
 )
 from ai_therapist.inference.isolation import Broken, settled, streamed
-from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker, answer_pieces, read_ahead
+from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker, answer_pieces
 from ai_therapist.inference.sentences import Sentences
-from ai_therapist.models.protocol import GREEDY, SamplingGenerator, Tally
+from ai_therapist.models.protocol import GREEDY, Tally
 from ai_therapist.records import Role
 from ai_therapist.records.message import Message
 from ai_therapist.safety import card, crisis, disclosures
@@ -172,7 +172,7 @@ class Chat:
     @property
     def samples(self) -> bool:
         """Whether the model can draw its words."""
-        return isinstance(self._speaker.generator, SamplingGenerator)
+        return self._speaker.sampler is not None
 
     @property
     def conversation(self) -> Conversation:
@@ -262,9 +262,10 @@ class Chat:
         """The assessment of a message; one that fails or hangs counts as a risk."""
         open_before = self._memory.watch.is_open
         earlier = tuple(Said(turn.role, turn.text) for turn in self.conversation.window(_TURNS_FOR_CHECK))
-        found = settled(
-            lambda: self._assess(text, risk_open=open_before, earlier=earlier), self._config.check_timeout_s
-        )
+        return self._settled(lambda: self._assess(text, risk_open=open_before, earlier=earlier))
+
+    def _settled(self, check: Callable[[], Assessment]) -> Assessment:
+        found = settled(check, self._config.check_timeout_s)
         return crisis.UNCHECKED if isinstance(found, Broken) else found
 
     def _card(self, form: Literal["full", "pointer"], found: Assessment) -> Card:
@@ -308,10 +309,18 @@ class Chat:
             self._read_ahead()
 
     def _read_ahead(self) -> None:
-        """After all is shown; a failure shows when the model is asked next."""
+        """After all is shown, by a model that keeps what it has read; a failure shows when it is asked next."""
+        reader = self._speaker.ahead_reader
+        if reader is None:
+            return
         trunk = render_trunk(self.conversation.context(self._context_turns))
         wait_s = self._config.reply_timeout_s
-        settled(lambda: read_ahead(self._speaker, trunk, wait_s), wait_s)
+
+        def read() -> None:
+            with self._speaker.held(wait_s):
+                reader.read_ahead(trunk)
+
+        settled(read, wait_s)
 
     def _said_by_client(self) -> tuple[str, ...]:
         return tuple(turn.text for turn in self.conversation.window(_TURNS_FOR_CHECK) if turn.role is Role.CLIENT)
@@ -337,7 +346,8 @@ class Chat:
         if reply.failed and self._memory.watch.is_open and handoff is not Handoff.CARD:
             yield self._card("full", self._memory.watch.open)
         elif handoff is Handoff.NOTHING and reply.from_model:
-            spoken_of = self._checked(reply.from_model)
+            # By itself: the turns before it are the client's, and an open risk has its card already.
+            spoken_of = self._settled(lambda: self._assess(reply.from_model, risk_open=False, earlier=()))
             if spoken_of.at_risk:
                 yield self._card("pointer", spoken_of)
 

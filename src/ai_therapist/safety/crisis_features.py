@@ -52,11 +52,19 @@ class ClauseFeatures(NamedTuple):
     char: frozenset[int]
     idea: frozenset[int]
     rule: frozenset[int]
+    cut: bool
+    """Whether the clause is a part of a longer one, or of a message that is not read whole."""
 
 
 def clause_features(text: str) -> list[ClauseFeatures]:
     """Features of every clause of a message, in order. Clauses without an end are cut every 24 words."""
-    return [_features(words) for words in _clauses(text)]
+    found, cut = _clauses(text)
+    return [_features(words, cut=cut) for words in found]
+
+
+def may_mention_rules(parts: Sequence[ClauseFeatures]) -> bool:
+    """Whether words of a rule may stand in a message of these clauses: where one was cut, nobody can tell."""
+    return any(part.rule or part.cut for part in parts)
 
 
 def windows(count: int) -> Iterator[tuple[int, int]]:
@@ -75,15 +83,18 @@ def values_of(parts: Sequence[ClauseFeatures]) -> dict[int, float]:
     return values
 
 
-def _clauses(text: str) -> list[list[str]]:
+def _clauses(text: str) -> tuple[list[list[str]], bool]:
+    """Words of the clauses that are read, and whether anything was cut."""
     found: list[list[str]] = []
+    cut = False
     for clause in clauses(text):
         words = clause.split()
+        cut = cut or len(words) > _LONGEST_CLAUSE_WORDS
         found += [words[i : i + _LONGEST_CLAUSE_WORDS] for i in range(0, len(words), _LONGEST_CLAUSE_WORDS)]
     half = _LONGEST_MESSAGE_WORDS // 2
     if sum(map(len, found)) <= _LONGEST_MESSAGE_WORDS:
-        return found
-    return [*_first(found, half), *reversed(_first(found[::-1], half))]
+        return found, cut
+    return [*_first(found, half), *reversed(_first(found[::-1], half))], True
 
 
 def _first(found: Sequence[list[str]], words: int) -> list[list[str]]:
@@ -96,7 +107,7 @@ def _first(found: Sequence[list[str]], words: int) -> list[list[str]]:
     return taken
 
 
-def _features(words: Sequence[str]) -> ClauseFeatures:
+def _features(words: Sequence[str], *, cut: bool) -> ClauseFeatures:
     pairs = {f"{words[i]} … {words[i + gap]}" for gap in _GAPS for i in range(len(words) - gap)}
     return ClauseFeatures(
         word=frozenset(buckets_of("word", word_runs(words, _WORDS), BUCKETS)),
@@ -104,6 +115,7 @@ def _features(words: Sequence[str]) -> ClauseFeatures:
         char=frozenset().union(*(_characters(word) for word in words)),
         idea=frozenset(buckets_of("idea", _ideas(words), BUCKETS)),
         rule=frozenset(buckets_of("rule", mentioned_rules(" ".join(words)), BUCKETS)),
+        cut=cut,
     )
 
 

@@ -7,6 +7,7 @@ matches counts unless its clause denies it, tells of long ago, reports somebody'
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal, Self
@@ -56,16 +57,22 @@ class CrisisRules(Record):
         return self
 
 
-def assess_by_rules(text: str, *, risk_open: bool = False) -> Assessment:
+def never(clause: str) -> bool:
+    """No clause is harmless."""
+    return False
+
+
+def assess_by_rules(text: str, *, risk_open: bool = False, is_harmless: Callable[[str], bool] = never) -> Assessment:
     """The gravest finding of the rules in a message, or CLEAR.
 
     `risk_open` says that an earlier message left a risk unresolved: then short answers count that say nothing by
-    themselves, such as having a plan.
+    themselves, such as having a plan. `is_harmless` is asked of a clause in which a rule finds a risk that is not
+    imminent; where it is true the rule says nothing, and those of a concern have their say.
     """
     gate = _gate()
     found = CLEAR
     for clause in clauses(text):
-        finding = gate.judge(clause, risk_open)
+        finding = gate.judge(clause, risk_open, is_harmless)
         if finding.level > found.level:
             found = finding
     return found
@@ -136,7 +143,7 @@ class _Gate:
         literal = self._idioms.sub(" ~ ", clause)
         return [rule.id for rule, _, pattern in self._rules if not rule.needs_open and pattern.search(literal)]
 
-    def judge(self, clause: str, risk_open: bool) -> Assessment:
+    def judge(self, clause: str, risk_open: bool, is_harmless: Callable[[str], bool]) -> Assessment:
         """The gravest rule that the clause meets."""
         literal = self._idioms.sub(" ~ ", clause)
         for rule, level, pattern in self._rules:
@@ -148,6 +155,9 @@ class _Gate:
                 if rule.when_past == "none":
                     continue
                 level = min(level, Level.CONCERN)
+            # What answers an open risk says nothing by itself, so nobody can tell by its words that it is harmless.
+            if level is Level.RISK and not rule.needs_open and is_harmless(clause):
+                continue
             return Assessment(level=level, category=rule.category, rule=rule.id, about=rule.about)
         return CLEAR
 

@@ -15,8 +15,16 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ai_therapist.safety.normalise import clauses
-from ai_therapist.safety.output import REPAIRS, Verdict, judge_reply, judge_whole, needs_whole
-from ai_therapist.safety.states import State, states_of
+from ai_therapist.safety.output import (
+    REPAIRS,
+    WINDOW_CHARS,
+    Verdict,
+    judge_reply,
+    judge_rest,
+    judge_whole,
+    needs_whole,
+)
+from ai_therapist.safety.states import Heard, State
 
 MOST_LEFT_OUT = 2
 """Sentences that isolated rules may take out of one reply: a slip, not a habit."""
@@ -38,8 +46,8 @@ class ReplyGate:
 
     def __init__(self, said: Sequence[str]) -> None:
         """`said` are the client's messages, oldest first, the last of them being answered."""
-        self._said = said
-        self._waits = needs_whole(said)
+        self._heard = Heard.of(said)
+        self._waits = needs_whole(self._heard)
         self._shown: list[Piece] = []
         self._notes: list[Piece] = []
         """What stands in the place of sentences, until it is sure that the reply goes on."""
@@ -55,7 +63,7 @@ class ReplyGate:
         """What may be shown now that the model has written this sentence."""
         if self.withheld is not None:
             return []
-        verdict = judge_reply(self.words, sentence, self._said)
+        verdict = judge_reply(self.words, sentence, self._heard)
         if not verdict.passed:
             self._leave_out(verdict, sentence)
             return []
@@ -74,7 +82,8 @@ class ReplyGate:
         notes = self._noted()
         if not self.words:
             return []
-        verdict = judge_whole(self.words, self._said)
+        seen_together = len(self.words) <= WINDOW_CHARS
+        verdict = (judge_rest if seen_together else judge_whole)(self.words, self._heard)
         if verdict.passed:
             return [*self._shown, *notes] if self._waits else notes
         repaired = self._repair(verdict)
@@ -86,7 +95,7 @@ class ReplyGate:
 
     def _leave_out(self, verdict: Verdict, sentence: str) -> None:
         # A claim that only several sentences make together is no slip.
-        alone = judge_reply("", sentence, self._said) == verdict
+        alone = judge_reply("", sentence, self._heard) == verdict
         if not (verdict.isolated and alone and len(self._left_out) < MOST_LEFT_OUT) or verdict.reason is None:
             self.withheld = verdict
             return
@@ -101,14 +110,13 @@ class ReplyGate:
 
     def _repair(self, verdict: Verdict) -> list[Piece] | None:
         """The whole reply without the sentences that feed a state; None where that is not enough."""
-        state = next((state for state in states_of(self._said) if state.rule.id == verdict.rule), None)
+        state = next((state for state in self._heard.states if state.rule.id == verdict.rule), None)
         if state is None or state.repairable is None or verdict.reason is None:
             return None
-        client = frozenset(clause for text in self._said for clause in clauses(text))
         left: list[Piece] = []
         dropped = 0
         for piece in self._shown:
-            if piece.source == "fixed" or not state.forbids(clauses(piece.text), client):
+            if piece.source == "fixed" or not state.forbids(clauses(piece.text), self._heard.clauses):
                 left.append(piece)
                 continue
             if left and not _says_something(left[-1].text):
@@ -116,10 +124,10 @@ class ReplyGate:
             if not dropped:
                 left.append(Piece(REPAIRS[verdict.reason], "fixed", verdict))
             dropped += 1
-        return left if _is_whole(left, dropped, state, self._said) else None
+        return left if _is_whole(left, dropped, state, self._heard) else None
 
 
-def _is_whole(left: Sequence[Piece], dropped: int, state: State, said: Sequence[str]) -> bool:
+def _is_whole(left: Sequence[Piece], dropped: int, state: State, heard: Heard) -> bool:
     """Whether what is left of a reply answers by itself, and against the state."""
     own = [piece.text for piece in left if piece.source == "model"]
     words = " ".join(own)
@@ -127,7 +135,7 @@ def _is_whole(left: Sequence[Piece], dropped: int, state: State, said: Sequence[
         dropped < sum(map(_says_something, own))
         and _is_enough(own)
         and state.is_repaired_by(clauses(words))
-        and judge_whole(words, said).passed
+        and judge_whole(words, heard).passed
     )
 
 

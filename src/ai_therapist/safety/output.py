@@ -7,7 +7,7 @@ states.json. They know wording, not meaning: a reply that harms in other words p
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -18,9 +18,10 @@ from pydantic import Field, model_validator
 from ai_therapist.records.base import Record
 from ai_therapist.safety.normalise import clauses
 from ai_therapist.safety.rules import compiled, compiled_before, is_quoted, read_data
-from ai_therapist.safety.states import State, states_of
+from ai_therapist.safety.states import NOTHING, Heard, State
 
-_WINDOW_CHARS = 240
+WINDOW_CHARS = 240
+"""Characters of a reply that are judged together with the sentence after them."""
 
 
 class Reason(StrEnum):
@@ -127,50 +128,53 @@ class OutputRules(Record):
         return self
 
 
-def judge_reply(shown: str, piece: str, said: Sequence[str] = ()) -> Verdict:
+def judge_reply(shown: str, piece: str, heard: Heard = NOTHING) -> Verdict:
     """Whether `piece` may follow what is `shown` of the reply already.
 
     The piece is judged by itself and together with the end of what stands before it, across full stops too, so
-    that a claim cut into several sentences is seen. `said` are the client's messages, oldest first, the last of them
-    being the one that the reply answers: what a state of the client forbids is withheld as well. A verdict is isolated
-    only where nothing else speaks against the piece.
+    that a claim cut into several sentences is seen. `heard` is what the client said: what a state of the client forbids
+    is withheld as well. A verdict is isolated only where nothing else speaks against the piece.
     """
-    window = clauses(f"{shown[-_WINDOW_CHARS:]} {piece}")
+    window = clauses(f"{shown[-WINDOW_CHARS:]} {piece}")
     # Each clause once: at the beginning of a reply the piece and the window are the same.
     alone = tuple(dict.fromkeys((*clauses(piece), *window)))
     whole = tuple(dict.fromkeys((*alone, " ".join(window))))
-    client = frozenset(clause for text in said for clause in clauses(text))
-    met = [rule for rule in _rules() if any(rule.stands(each, client) for each in whole)]
+    met = [rule for rule in _rules() if any(rule.stands(each, heard.clauses) for each in whole)]
     for rule in met:
         if not rule.rule.isolated:
             return Verdict(reason=rule.rule.reason, rule=rule.rule.id)
-    for state in states_of(said):
+    for state in heard.states:
         if state.needs_rest:
             continue  # Only the whole reply tells.
         # What a state forbids is an instruction or a name: it stands in one clause, unlike a claim cut into pieces.
-        if state.forbids(alone, client):
+        if state.forbids(alone, heard.clauses):
             return Verdict(reason=Reason(state.rule.reason), rule=state.rule.id)
     return Verdict(reason=met[0].rule.reason, rule=met[0].rule.id, isolated=True) if met else Verdict()
 
 
-def needs_whole(said: Sequence[str]) -> bool:
+def needs_whole(heard: Heard) -> bool:
     """Whether a state of the client asks for words or excuses by words: only a whole reply is judged and shown."""
-    return _asking(said) is not None or any(state.needs_rest for state in states_of(said))
+    return _asking(heard) is not None or any(state.needs_rest for state in heard.states)
 
 
-def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
+def judge_whole(reply: str, heard: Heard) -> Verdict:
     """Whether a complete reply may be shown: all of `judge_reply`, and what a state of the client asks for."""
-    verdict = judge_reply("", reply, said)
-    if not verdict.passed:
-        return verdict
+    verdict = judge_reply("", reply, heard)
+    return judge_rest(reply, heard) if verdict.passed else verdict
+
+
+def judge_rest(reply: str, heard: Heard) -> Verdict:
+    """Whether a complete reply may be shown of which every sentence was judged: what a state of the client asks for.
+
+    Up to WINDOW_CHARS its sentences were seen together too, so that nothing else is left to judge.
+    """
     whole = clauses(reply)
-    client = frozenset(clause for text in said for clause in clauses(text))
     failed = [
         state
-        for state in states_of(said)
-        if state.needs_rest and state.forbids(whole, client) and not state.is_turned_from(whole)
+        for state in heard.states
+        if state.needs_rest and state.forbids(whole, heard.clauses) and not state.is_turned_from(whole)
     ]
-    asking = _asking(said)
+    asking = _asking(heard)
     if asking is not None and not asking.is_met_by(whole):
         failed.append(asking)
     if not failed:
@@ -178,9 +182,9 @@ def judge_whole(reply: str, said: Sequence[str]) -> Verdict:
     return Verdict(reason=Reason(failed[0].rule.reason), rule=failed[0].rule.id)
 
 
-def _asking(said: Sequence[str]) -> State | None:
+def _asking(heard: Heard) -> State | None:
     """The state that asks for words in the reply: the first that the client shows, or none where it asks for none."""
-    first = next(iter(states_of(said)), None)
+    first = next(iter(heard.states), None)
     return first if first is not None and first.needs is not None else None
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -100,20 +101,34 @@ def _up_to_last_word(clause: str, match: re.Match[str]) -> str:
     return clause[: last + 1 if last >= 0 else match.start()]
 
 
-def states_of(said: Sequence[str]) -> tuple[State, ...]:
-    """The states that the client's messages show, the last of them being the one to answer."""
-    if not said:
-        return ()
-    last = clauses(said[-1])
-    # One clause alone often holds half of it: no sleep in this one, the great plan in the next.
-    whole = (*last, " ".join(last))
-    everything = [clause for text in said for clause in clauses(text)]
-    return tuple(
-        state
-        for when, also, state in _compiled()
-        if any(when.search(clause) for clause in whole)
-        and (also is None or any(also.search(clause) for clause in everything))
-    )
+@dataclass(frozen=True)
+class Heard:
+    """What a client said, read once for every sentence of the reply."""
+
+    clauses: frozenset[str]
+    states: tuple[State, ...]
+    """The states that the messages show, the last message being the one to answer."""
+
+    @classmethod
+    def of(cls, said: Sequence[str]) -> Self:
+        """From the client's messages, oldest first."""
+        if not said:
+            return cls(frozenset(), ())
+        *before, last = [clauses(text) for text in said]
+        everything = frozenset(chain.from_iterable((*before, last)))
+        # One clause alone often holds half of it: no sleep in this one, the great plan in the next.
+        whole = (*last, " ".join(last))
+        states = tuple(
+            state
+            for when, also, state in _compiled()
+            if any(when.search(clause) for clause in whole)
+            and (also is None or any(also.search(clause) for clause in everything))
+        )
+        return cls(everything, states)
+
+
+NOTHING = Heard(frozenset(), ())
+"""What was heard of a client who has said nothing."""
 
 
 @cache

@@ -19,7 +19,7 @@ from ai_therapist.inference.events import Card, Event
 from ai_therapist.inference.isolation import Stopped
 from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker
 from ai_therapist.inference.reply import Assessor, Chat
-from ai_therapist.models.protocol import GREEDY, SamplingGenerator
+from ai_therapist.models.protocol import GREEDY
 from ai_therapist.safety import crisis
 from ai_therapist.safety.crisis import Assessment
 from ai_therapist.serving.config import ServingConfig
@@ -147,7 +147,7 @@ class ChatService:
 
     def refuse_unfit(self, ask: Ask) -> None:
         """Raises Refused (400) for what this model cannot do."""
-        if ask.manner.sampling != GREEDY and not isinstance(self.speaker.generator, SamplingGenerator):
+        if ask.manner.sampling != GREEDY and self.speaker.sampler is None:
             raise wrong(
                 "unsupported_parameter", "temperature: this model always takes the likeliest words", "temperature"
             )
