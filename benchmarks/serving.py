@@ -161,7 +161,9 @@ def server() -> Iterator[tuple[int, int]]:
     """`ai-therapist serve` with a scripted model, as a process of its own: its port and process id."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.json"
-        script.write_text(json.dumps({"replies": [REPLY], "repeat": True}))
+        # Each reply is another, as a model's would be: the server remembers what it has judged.
+        replies = [f"{REPLY} ({number})" for number in range(20_000)]
+        script.write_text(json.dumps({"replies": replies, "repeat": True}))
         command = [sys.executable, "-m", "ai_therapist", "serve", "--port", "0", "--model", f"scripted:{script}"]
         command += ["--set", "serving.waiting=512", "--set", "serving.receive_s=5"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -207,8 +209,8 @@ def ask(connection: http.client.HTTPConnection, request: bytes = BODY) -> bool:
 def overhead(port: int, requests: int) -> dict[str, object]:
     """Milliseconds that a request takes beyond what the bare model takes, seen by a client on the same machine.
 
-    The server remembers how it has judged a message, so each request says something new; beside it stands a message
-    that it knows.
+    The server remembers how it has judged a message, so each request says something new, and so does each reply; beside
+    it stands a message that it knows.
     """
     from ai_therapist.models.scripted import ScriptedGenerator
     from ai_therapist.records.message import Message

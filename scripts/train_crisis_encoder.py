@@ -3,9 +3,9 @@
     python scripts/train_crisis_encoder.py --goemotions FOLDER
 
 It learns from the same messages as scripts/train_crisis_classifier.py, alone, and writes a low-rank change of the
-encoder's matrices and a linear layer over mean and maximum of its last states. The published weights are read from the
-package of the extra `safety` and stay as they are. On two cores it takes an hour and a quarter. How its answer is
-weighed with that of the classifier's words, and from where they speak, scripts/weigh_crisis_gate.py decides afterwards.
+encoder's matrices and a linear layer over its mean state. The published weights are read from the package of the extra
+`safety` and stay as they are. On two cores it takes half an hour. How its answer is weighed with that of the
+classifier's words, and from where they speak, scripts/weigh_crisis_gate.py decides afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
@@ -54,23 +53,15 @@ from ai_therapist.safety.crisis_encoder import (
     load_base,
 )
 
-RANK = 48
+RANK = 32
 SCALE = 1.0
 LEARNING_RATE = 1.5e-3
 HEAD_LEARNING_RATE = 2e-3
-PASSES = 7
-RATES = ((0.0, 0.0), (1 / 14, 1.0), (4 / 7, 12 / 19), (1.0, 0.0))
-"""Share of the learning rates after shares of the passes, with lines between: slowly at first, then down to nought."""
-LEARNED = 0.18
-"""Loss below which a message counts as learned: about nine to one for the right side."""
-REPEATED = 0.4
-"""Share of the learned messages that the next pass shows again."""
+PASSES = 4
 BATCH = 32
 STYLED = 0.4
 """Share of the messages that each pass shows as somebody types them or a recogniser hears them."""
 SMOOTHING = 0.03
-KINDS = 0.3
-"""Weight of the question which danger it is."""
 TAKEN = {"grammar": 1_000, "talk": 1_200, "comment": 2_500, "composed": 900}
 """How many messages of a source are taken; of those written by hand, all."""
 
@@ -92,21 +83,21 @@ def training_samples(folder: Path, rng: random.Random) -> list[Sample]:
     ]
 
 
-def one_pass(samples: Sequence[Sample], shown: Sequence[int], rng: random.Random) -> Iterator[list[tuple[int, Sample]]]:
-    """Batches of messages of like length with their places, some in another style, in a random order."""
-    styled = [(place, _in_some_style(samples[place], rng)) for place in rng.sample(shown, len(shown))]
+def one_pass(samples: Sequence[Sample], rng: random.Random) -> Iterator[list[Sample]]:
+    """Batches of messages of like length, some in another style, in a random order."""
+    shown = [
+        replace(sample, text=rng.choice(STYLES)(sample.text, rng))
+        if len(sample.text) > 4 and rng.random() < STYLED
+        else sample
+        for sample in samples
+    ]
+    rng.shuffle(shown)
     batches = []
-    for start in range(0, len(styled), BATCH * 20):
-        near = sorted(styled[start : start + BATCH * 20], key=lambda each: len(each[1].text))
+    for start in range(0, len(shown), BATCH * 20):
+        near = sorted(shown[start : start + BATCH * 20], key=lambda sample: len(sample.text))
         batches += [near[i : i + BATCH] for i in range(0, len(near), BATCH)]
     rng.shuffle(batches)
     yield from batches
-
-
-def _in_some_style(sample: Sample, rng: random.Random) -> Sample:
-    if len(sample.text) <= 4 or rng.random() >= STYLED:
-        return sample
-    return replace(sample, text=rng.choice(STYLES)(sample.text, rng))
 
 
 def read_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,26 +110,15 @@ def read_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[torch.Tensor
     return ids, mask
 
 
-def pooled(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean and maximum [texts, twice the width] over the tokens of each text."""
-    mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    return torch.cat([mean, states.masked_fill(mask[..., None] == 0, -torch.inf).amax(1)], -1)
-
-
-def losses_of(scores: torch.Tensor, batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of danger against calm per message, and of which danger over those at risk."""
+def loss_of(scores: torch.Tensor, batch: Sequence[Sample]) -> torch.Tensor:
+    """Danger against calm for every message, and which danger for those at risk."""
     at_risk = torch.tensor([sample.label != CALM for sample in batch])
     wanted = at_risk.float() * (1 - 2 * SMOOTHING) + SMOOTHING
-    danger = functional.binary_cross_entropy_with_logits(scores[:, 0], wanted, reduction="none")
-    if not at_risk.any():
-        return danger, torch.zeros(())
-    kinds = torch.tensor([LABELS.index(sample.label) - 1 for sample in batch if sample.label != CALM])
-    return danger, functional.cross_entropy(scores[at_risk, 1:], kinds, label_smoothing=SMOOTHING)
-
-
-def rate_at(done: float) -> float:
-    """Share of the learning rates after this share of the passes."""
-    return float(np.interp(done, [after for after, _ in RATES], [rate for _, rate in RATES]))
+    loss = functional.binary_cross_entropy_with_logits(scores[:, 0], wanted)
+    if at_risk.any():
+        kinds = torch.tensor([LABELS.index(sample.label) - 1 for sample in batch if sample.label != CALM])
+        loss = loss + 0.3 * functional.cross_entropy(scores[at_risk, 1:], kinds, label_smoothing=SMOOTHING)
+    return loss
 
 
 class LowRank(nn.Module):
@@ -161,41 +141,37 @@ class LowRank(nn.Module):
 def learn(samples: Sequence[Sample], passes: int, rng: random.Random) -> dict[str, torch.Tensor]:
     """The change of the matrices and the linear layer, as they will be written."""
     model, tokenizer = load_base(_archive())
-    head = nn.Linear(2 * model.config.hidden_size, len(LABELS))
+    head = nn.Linear(model.config.hidden_size, len(LABELS))
     changes = {}
     for name, layer in list(model.encoder.named_modules()):
         if isinstance(layer, nn.Linear):
             changes[f"encoder.{name}"] = LowRank(layer.weight)
             parametrize.register_parametrization(layer, "weight", changes[f"encoder.{name}"])
     changed = [parameter for change in changes.values() for parameter in change.parameters()]
-    groups: list[dict[str, Any]] = [
-        {"params": changed, "most": LEARNING_RATE},
-        {"params": list(head.parameters()), "most": HEAD_LEARNING_RATE},
-    ]
+    groups: list[dict[str, Any]] = [{"params": changed}, {"params": list(head.parameters())}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    steps = sum(1 for _ in range(passes) for _ in one_pass(samples, random.Random()))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [LEARNING_RATE, HEAD_LEARNING_RATE], total_steps=steps, pct_start=0.1, anneal_strategy="linear"
+    )
     model.train()
-    last = [float("inf")] * len(samples)
     for number in range(passes):
-        # What is known already is seen less often, so that time goes to what is not.
-        shown = [place for place, loss in enumerate(last) if loss > LEARNED or rng.random() < REPEATED]
         start, total, count = time.monotonic(), 0.0, 0
-        for batch in one_pass(samples, shown, rng):
-            for group in optimiser.param_groups:
-                group["lr"] = group["most"] * rate_at((number + count / len(shown)) / passes)
-            places, messages = zip(*batch, strict=True)
-            ids, mask = read_batch(tokenizer, [sample.text for sample in messages])
+        for batch in one_pass(samples, rng):
+            ids, mask = read_batch(tokenizer, [sample.text for sample in batch])
             with parametrize.cached():
                 states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            danger, kinds = losses_of(head(pooled(states, mask)), messages)
-            (danger.mean() + KINDS * kinds).backward()
+            mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            loss = loss_of(head(mean), batch)
+            loss.backward()
             nn.utils.clip_grad_norm_(changed, 1.0)
             optimiser.step()
+            schedule.step()
             optimiser.zero_grad()
-            for place, loss in zip(places, danger.tolist(), strict=True):
-                last[place] = loss
-            total, count = total + danger.sum().item(), count + len(batch)
-        spent = time.monotonic() - start
-        print(f"pass {number + 1}: {count} messages, loss {total / count:.4f}, {spent:.0f} s", flush=True)
+            total, count = total + loss.item(), count + 1
+            if count % 100 == 0:
+                print(f"  {count}: loss {total / count:.4f}, {time.monotonic() - start:.0f} s", flush=True)
+        print(f"pass {number + 1}: loss {total / count:.4f}, {time.monotonic() - start:.0f} s", flush=True)
     tensors = {"head.weight": head.weight, "head.bias": head.bias}
     tensors |= {f"{name}.{side}": getattr(change, side) for name, change in changes.items() for side in ("up", "down")}
     return {name: tensor.detach().half().contiguous() for name, tensor in sorted(tensors.items())}

@@ -346,8 +346,7 @@ class Chat:
         if reply.failed and self._memory.watch.is_open and handoff is not Handoff.CARD:
             yield self._card("full", self._memory.watch.open)
         elif handoff is Handoff.NOTHING and reply.from_model:
-            # By itself: the turns before it are the client's, and an open risk has its card already.
-            spoken_of = self._settled(lambda: self._assess(reply.from_model, risk_open=False, earlier=()))
+            spoken_of = self._settled(lambda: crisis.assess_reply(reply.from_model))
             if spoken_of.at_risk:
                 yield self._card("pointer", spoken_of)
 

@@ -22,6 +22,7 @@ __all__ = [
     "Level",
     "Said",
     "assess",
+    "assess_reply",
     "prepare",
     "read",
 ]
@@ -30,7 +31,10 @@ BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-2
 """Stands for several messages none of which is enough by itself."""
 
 _SURELY_CALM = 0.1
-"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less."""
+"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less.
+
+Of a reply of the model it is the probability from which the sentence encoder is asked.
+"""
 _TENSE = 0.9
 """Share of the threshold of a concern from which a message counts as tense."""
 _TENSE_BEFORE = 2
@@ -54,6 +58,23 @@ def assess(text: str, *, risk_open: bool = False, earlier: Sequence[Said] = ()) 
     )
     gravest = max(findings, key=lambda finding: finding.level)
     return gravest if gravest.at_risk or not _has_built_up(reading, earlier) else BUILT_UP
+
+
+def assess_reply(text: str) -> Assessment:
+    """The gravest thing that a reply of the model speaks of, or CLEAR. Raises StoreError as `assess` does.
+
+    A reply names what it speaks of, so the sentence encoder is asked only where the words alone are not sure.
+    """
+    classifier, encoder = load_classifier(), load_encoder()
+    words = classifier.read(text)
+    if encoder is None:
+        named = words.judged(classifier.card.thresholds)
+    elif words.danger < _SURELY_CALM:
+        named = CLEAR
+    else:
+        named = encoder.weighed(text, words).judged(encoder.card.thresholds)
+    by_rules = assess_by_rules(text) if words.mentions_rules else CLEAR
+    return max(by_rules, named, key=lambda finding: finding.level)
 
 
 def read(text: str) -> Reading:

@@ -3,8 +3,8 @@
 The encoder is all-MiniLM-L6-v2 (six layers of width 384; Reimers and Gurevych 2019, Apache-2.0), whose weights do not
 ship with this project: they come with the package of the optional extra `safety` and are used only if their digest is
 the published one. What ships is what was learned on this project's own messages by scripts/train_crisis_encoder.py: a
-low-rank change of the encoder's matrices (LoRA, Hu et al. 2021) and a linear layer over mean and maximum of its last
-states. Without that package the gate does with its rules and its classifier of words, and says so.
+low-rank change of the encoder's matrices (LoRA, Hu et al. 2021) and a linear layer over the mean of its last states.
+Without that package the gate does with its rules and its classifier of words, and says so.
 """
 
 from __future__ import annotations
@@ -118,10 +118,8 @@ class CrisisEncoder:
         with torch.inference_mode():
             for start in _window_starts(len(token_ids)):
                 ids = torch.tensor([first, *token_ids[start : start + READ_TOKENS], last])
-                states = self.states(ids)
-                # The mean tells what it is about; the maximum lets one sentence of many be seen.
-                pooled = torch.cat([states.mean(0), states.amax(0)])
-                found.append((self._rest["head.weight"] @ pooled + self._rest["head.bias"]).tolist())
+                mean = self.states(ids).mean(0)
+                found.append((self._rest["head.weight"] @ mean + self._rest["head.bias"]).tolist())
         return max(found, key=lambda scores: scores[0])
 
     def states(self, token_ids: torch.Tensor) -> torch.Tensor:
