@@ -11,6 +11,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -20,7 +21,15 @@ from ai_therapist.inference.sentences import Sentences
 from ai_therapist.records import Role
 from ai_therapist.safety.crisis import Said, assess, read
 from ai_therapist.safety.crisis_classifier import load_classifier
-from ai_therapist.safety.crisis_encoder import DISTRIBUTION, load_encoder
+from ai_therapist.safety.crisis_encoder import (
+    DISTRIBUTION,
+    WEIGHTS_FILE,
+    CrisisEncoder,
+    encoder_card,
+    installed_archive,
+    load_encoder,
+    multiplies_bytes,
+)
 from ai_therapist.safety.crisis_rules import assess_by_rules
 from ai_therapist.safety.gate import ReplyGate
 
@@ -136,22 +145,24 @@ def frozen_dialogues() -> tuple[Share, Share]:
     return share_of(found[True]), share_of(found[False])
 
 
-def xstest_safe() -> list[str]:
-    """XSTest's safe prompts; empty where the data is not at hand."""
-    path = SHARED / "xstest" / "xstest_prompts.csv"
+def rows_of(*place: str) -> list[dict[str, str]]:
+    """Rows of a table of the shared data; empty where it is not at hand."""
+    path = SHARED.joinpath(*place)
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [row["prompt"] for row in csv.DictReader(file) if row["label"] == "safe"]
+        return list(csv.DictReader(file))
+
+
+def xstest_safe() -> list[str]:
+    """XSTest's safe prompts; empty where the data is not at hand."""
+    return [row["prompt"] for row in rows_of("xstest", "xstest_prompts.csv") if row["label"] == "safe"]
 
 
 def annomi_clients() -> list[str]:
     """What clients say in AnnoMI, hardly any of them at risk; empty where the data is not at hand."""
-    path = SHARED / "annomi" / "AnnoMI-simple.train_dev.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row["utterance_text"] for row in csv.DictReader(file) if row["interlocutor"] == "client"]
+    rows = rows_of("annomi", "AnnoMI-simple.train_dev.csv")
+    return [row["utterance_text"] for row in rows if row["interlocutor"] == "client"]
 
 
 def found_at(alarms: float, at_risk: Sequence[str], calm: Sequence[str]) -> Share:
@@ -172,11 +183,8 @@ class Reply(NamedTuple):
 
 def stanford_replies() -> list[Reply]:
     """Distinct replies of the Stanford study to each of its interjections; empty where not at hand."""
-    path = SHARED / "stanford-therapist-llm" / "interjection_responses_trimmed.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = {(row["id"], row["model_response"].strip()): row for row in csv.DictReader(file)}
+    table = rows_of("stanford-therapist-llm", "interjection_responses_trimmed.csv")
+    rows = {(row["id"], row["model_response"].strip()): row for row in table}
     return [
         Reply(row["id"], client_messages(row["interjection"]), text, row["correct_response"] == "True")
         for (_, text), row in rows.items()
@@ -214,6 +222,29 @@ def median_ms(texts: Sequence[str]) -> tuple[float, float]:
         times.append((time.perf_counter() - start) * 1000)
         processor_times.append((time.process_time() - processor_start) * 1000)
     return round(statistics.median(times), 3), round(statistics.median(processor_times), 3)
+
+
+def bytes_figures(texts: Sequence[str]) -> dict[str, object]:
+    """The sentence encoder in bytes beside itself in floats, in turns: how much faster, and what it says otherwise."""
+    archive = installed_archive()
+    if archive is None or not multiplies_bytes():
+        return {}
+    change = resources.files("ai_therapist.safety").joinpath(WEIGHTS_FILE).read_bytes()
+    encoders = [CrisisEncoder.adapted(encoder_card(), archive, change, in_bytes=each) for each in (False, True)]
+    times: tuple[list[float], list[float]] = ([], [])
+    apart: list[float] = []
+    for text in texts:
+        odds = []
+        for encoder, taken in zip(encoders, times, strict=True):
+            start = time.perf_counter()
+            odds.append(encoder.scores(text)[0])
+            taken.append(time.perf_counter() - start)
+        apart.append(abs(odds[0] - odds[1]))
+    faster = statistics.median(times[0]) / statistics.median(times[1])
+    figures = {"times_faster": round(faster, 2), "apart_mean": round(statistics.mean(apart), 3)}
+    figures |= {"apart_most": round(max(apart), 2), "n": len(texts)}
+    print(f"in bytes  {figures}")
+    return {"encoder_in_bytes": figures}
 
 
 def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
@@ -254,6 +285,7 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
     texts = messages("frozen", "at_risk") + messages("frozen", "calm")
     message_ms, processor_ms = median_ms(texts[:: 10 if quick else 1])
     print(f"a message {message_ms} ms, {processor_ms} ms of processor time (medians)")
+    figures |= bytes_figures(texts[:: 10 if quick else 2])
     return {**figures, "message_ms": message_ms, "message_processor_ms": processor_ms}, holds and message_ms <= LIMIT_MS
 
 

@@ -20,6 +20,7 @@ from ai_therapist.safety.crisis_classifier import MEANINGS, Reading
 from ai_therapist.safety.crisis_encoder import CrisisEncoder, load_encoder
 from ai_therapist.safety.crisis_rules import assess_by_rules, load_rules
 from tests.safety.crisis_set import positives
+from tests.safety.test_crisis_encoder import needs_encoder
 from tests.safety.test_crisis_rules import shared_data
 
 HERE = Path(__file__).parent
@@ -112,7 +113,7 @@ def dangers(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     return answers
 
 
-@pytest.mark.skipif(load_encoder() is None, reason="the sentence encoder is not installed")
+@needs_encoder
 def test_a_rule_is_silent_where_the_encoder_is_sure_of_the_message_and_of_the_clause(dangers: dict[str, float]) -> None:
     text, clause = "We baked. I want to hurt myself. It rained.", "i want to hurt myself"
     assert assess_by_rules(text).level is Level.RISK
@@ -124,7 +125,7 @@ def test_a_rule_is_silent_where_the_encoder_is_sure_of_the_message_and_of_the_cl
     assert assess(text) == assess_by_rules(text)
 
 
-@pytest.mark.skipif(load_encoder() is None, reason="the sentence encoder is not installed")
+@needs_encoder
 def test_neither_imminent_danger_nor_an_open_risk_is_silenced(dangers: dict[str, float]) -> None:
     imminent = "I just took all the pills."
     assert assess_by_rules(imminent).level is Level.IMMINENT

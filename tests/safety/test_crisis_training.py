@@ -69,6 +69,13 @@ def test_a_message_that_is_held_out_is_refused(
     script.refuse_held_out([script.Sample("The kettle sang a song about trains.", CALM, "written", "x")])
 
 
+def test_no_training_message_shares_eight_words_in_a_row_with_the_unseen_set(script: ModuleType) -> None:
+    files = sorted((ROOT / "tests" / "safety" / "unseen").glob("*/*.txt"))
+    held = {run for path in files for line in script.lines_of(path) for run in script._runs(line)}
+    assert len(held) > 5_000
+    assert [sample.family for sample in script.written() if not held.isdisjoint(script._runs(sample.text))] == []
+
+
 def test_comments_that_may_speak_of_a_danger_are_left_out(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ class _End:
 
 
 class _Worker:
-    """A daemon thread that does one job after another, since new ones cost each turn of a server half a millisecond.
+    """A daemon thread that does one job after another: each turn needs three, and beginning one takes time.
 
     One that hangs is never given another job and keeps no program from closing.
     """

@@ -15,6 +15,7 @@ from ai_therapist.safety.crisis_rules import assess_by_rules, never
 __all__ = [
     "BUILT_UP",
     "CLEAR",
+    "SURELY_CALM",
     "UNCHECKED",
     "About",
     "Assessment",
@@ -30,7 +31,7 @@ __all__ = [
 BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-20")
 """Stands for several messages none of which is enough by itself."""
 
-_SURELY_CALM = 0.1
+SURELY_CALM = 0.1
 """Probability of danger below which what was learned silences the rules of a risk, not those of more or less.
 
 Of a reply of the model it is the probability from which the sentence encoder is asked.
@@ -69,7 +70,7 @@ def assess_reply(text: str) -> Assessment:
     words = classifier.read(text)
     if encoder is None:
         named = words.judged(classifier.card.thresholds)
-    elif words.danger < _SURELY_CALM:
+    elif words.danger < SURELY_CALM:
         named = CLEAR
     else:
         named = encoder.weighed(text, words).judged(encoder.card.thresholds)
@@ -122,7 +123,7 @@ def _harmless_in(text: str, encoder: CrisisEncoder) -> Callable[[str], bool]:
 
     @cache
     def is_calm(words: str) -> bool:
-        return encoder.weighed(words, load_classifier().read(words)).danger < _SURELY_CALM
+        return encoder.weighed(words, load_classifier().read(words)).danger < SURELY_CALM
 
     return lambda clause: is_calm(clause) and is_calm(text)
 

@@ -221,7 +221,7 @@ def _changed(weights: Weights, change: bytes, scale: float) -> Weights:
 
 
 class _Matrix:
-    """A linear layer: of floats, or of whole numbers of 8 bits, which take a third of the time.
+    """A linear layer: of floats, or of whole numbers of 8 bits, which take less memory and time.
 
     In bytes every row of the weights and every row of states is scaled by its own largest magnitude (dynamic
     quantisation, as LLM.int8() of Dettmers et al. 2022 without its outliers); products are summed in 32 bits.

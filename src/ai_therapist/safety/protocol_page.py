@@ -9,7 +9,7 @@ from ai_therapist.safety import disclosures
 from ai_therapist.safety.assessment import UNCHECKED, Assessment, Category, Level
 from ai_therapist.safety.card import POINTERS, full_card
 from ai_therapist.safety.context import ContextRule, load_context_rules
-from ai_therapist.safety.crisis import BUILT_UP
+from ai_therapist.safety.crisis import BUILT_UP, SURELY_CALM
 from ai_therapist.safety.crisis_classifier import MEANINGS, Thresholds, load_classifier
 from ai_therapist.safety.crisis_encoder import encoder_card
 from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
@@ -78,7 +78,9 @@ def _crisis() -> list[str]:
         "",
         "Every message of the client, before any model sees it, and every reply that a model gave. Levels: "
         + ", ".join(level.name.lower() for level in Level if level)
-        + ". The gravest finding counts. Only the id of a rule is kept, never a word.",
+        + ". The gravest finding counts. Where the sentence encoder is installed and no risk is open, the rules of a "
+        "risk say nothing in a clause that, like the whole message, holds a danger with a probability below "
+        f"{SURELY_CALM}. Only the id of a rule is kept, never a word.",
         "",
         "| rule | level | about | finds |",
         "|---|---|---|---|",
