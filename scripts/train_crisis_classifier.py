@@ -8,8 +8,8 @@ crisis_classifier/{at_risk,calm}/KIND.txt, one message a line, and grammar.json,
 the examples of the embedded classifier serve as calm talk of therapy. Short messages are buried in longer ones, and
 written as people type and as recognisers hear.
 
-A training message that shares eight words in a row with the frozen set or with crisis_development/ is refused. Same
-input, package versions and kind of machine give the same bytes. The card gets thresholds that mean nothing yet:
+A training message that shares eight words in a row with tests/safety/{frozen,unseen} or crisis_development/ is refused.
+Same input, package versions and kind of machine give the same bytes. The card gets thresholds that mean nothing yet:
 scripts/train_crisis_encoder.py comes next, and scripts/weigh_crisis_gate.py chooses them.
 """
 
@@ -58,9 +58,9 @@ EXAMPLES = HERE / "crisis_classifier"
 DEVELOPMENT = HERE / "crisis_development"
 TALK = HERE / "embedded_classifier"
 PACKAGE = ROOT / "src" / "ai_therapist" / "safety"
-FROZEN = ROOT / "tests" / "safety" / "frozen"
+MEASURED = tuple(ROOT / "tests" / "safety" / name for name in ("frozen", "unseen"))
 SEED = 20261125
-_PLAIN = ("distress", "forum", "sadness", "depression", "anger", "fear", "neutral", "disgust")
+_PLAIN = ("distress", "everyday", "forum", "sadness", "depression", "anger", "fear", "neutral", "disgust")
 """Files whose calm sentences may stand around another."""
 PER_FAMILY = 220
 COMMENTS = 6_000
@@ -254,15 +254,15 @@ def pieces(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
 
 
 def refuse_held_out(samples: Sequence[Sample]) -> None:
-    """Raises ValueError where a message shares eight words in a row with the frozen or the development set."""
+    """Raises ValueError where a message shares eight words in a row with what is measured or developed on."""
     shared = len(samples) - len(without_held_out(samples))
     if shared:
         raise ValueError(f"{shared} messages share {SHARED_WORDS} words in a row with what is held out: take them out")
 
 
 def without_held_out(samples: Sequence[Sample]) -> list[Sample]:
-    """Those that share no eight words in a row with the frozen or the development set."""
-    paths = (*FROZEN.glob("*/*.txt"), *DEVELOPMENT.glob("*/*.txt"))
+    """Those that share no eight words in a row with what is measured or developed on."""
+    paths = (path for folder in (*MEASURED, DEVELOPMENT) for path in folder.glob("*/*.txt"))
     held = {run for path in paths for line in lines_of(path) for run in _runs(line)}
     return [sample for sample in samples if held.isdisjoint(_runs(sample.text))]
 

@@ -4,7 +4,7 @@
 
 It learns from the same messages as scripts/train_crisis_classifier.py, alone, and writes a low-rank change of the
 encoder's matrices and a linear layer over its mean state. The published weights are read from the package of the extra
-`safety` and stay as they are. On two cores it takes half an hour. How its answer is weighed with that of the
+`safety` and stay as they are. On two cores it takes an hour. How its answer is weighed with that of the
 classifier's words, and from where they speak, scripts/weigh_crisis_gate.py decides afterwards.
 """
 

@@ -20,7 +20,6 @@ from ai_therapist.safety.crisis_classifier import (
     CALM,
     CARD_FILE,
     CrisisClassifier,
-    Reading,
     Thresholds,
     load_classifier,
 )
@@ -28,14 +27,14 @@ from ai_therapist.safety.crisis_encoder import CARD_FILE as ENCODER_CARD_FILE
 from ai_therapist.safety.crisis_encoder import CrisisEncoder, load_encoder
 
 FAIR = ROOT / "tests" / "safety" / "unseen"
-ALARMS = {"concern": 0.03, "risk": 0.02}
+ALARMS = {"concern": 0.02, "risk": 0.015}
 """Share of the calm messages of the fair sample that may reach each threshold: less than the bar allows a gate.
 
 The rules add some two hundredths.
 """
 IMMINENT = 0.6
 FOUND_AT = 0.05
-MISSED_BY_WORDS = 0.005
+MISSED_BY_WORDS = 0.01
 """Share that the words alone may call so calm that the encoder is not asked, of what both find together.
 
 They find it from where FOUND_AT of the calm messages raise an alarm.
@@ -55,15 +54,9 @@ def thresholds_on(samples: Sequence[Sample], log_odds: npt.NDArray[np.float64]) 
     return Thresholds(imminent=IMMINENT, **found)
 
 
-def read_all(
-    samples: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder
-) -> tuple[list[Reading], npt.NDArray[np.float64]]:
-    """What the words say of every message, and the log-odds [messages, 2] of words and encoder."""
-    readings = [words.read(sample.text) for sample in samples]
-    odds = [
-        (reading.log_odds, encoder.scores(sample.text)[0]) for reading, sample in zip(readings, samples, strict=True)
-    ]
-    return readings, np.array(odds)
+def log_odds_of(samples: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder) -> npt.NDArray[np.float64]:
+    """Log-odds [messages, 2] of words and encoder for every message as a whole."""
+    return np.array([(words.read(sample.text).log_odds, encoder.scores(sample.text)[0]) for sample in samples])
 
 
 def main() -> None:
@@ -72,7 +65,7 @@ def main() -> None:
     if encoder is None:
         raise SystemExit("the package of the extra `safety` is not installed")
     held = written(DEVELOPMENT)
-    readings, rows = read_all(held, words, encoder)
+    rows = log_odds_of(held, words, encoder)
     at_risk = np.array([sample.label != CALM for sample in held])
     both = LogisticRegression(C=100.0).fit(rows, at_risk)
     words_share, encoder_share = (round(float(value), 4) for value in both.coef_[0])
@@ -91,14 +84,14 @@ def main() -> None:
         }
     )
     fair = [sample for sample in written(FAIR) if sample.family.endswith("_1")]
-    readings, rows = read_all(fair, words, encoder)
+    rows = log_odds_of(fair, words, encoder)
     print("encoder alone")
     thresholds_on(fair, rows[:, 1])
     print("words alone")
     alone = words.card.model_copy(update={"thresholds": thresholds_on(fair, rows[:, 0])})
     print("both")
     reader = encoder.with_card(card)
-    log_odds = [reader.read(sample.text, reading).log_odds for sample, reading in zip(fair, readings, strict=True)]
+    log_odds = [reader.read(sample.text, words).log_odds for sample in fair]
     card = card.model_copy(update={"thresholds": thresholds_on(fair, np.array(log_odds))})
     (PACKAGE / CARD_FILE).write_text(alone.model_dump_json(indent=2) + "\n", "utf-8")
     (PACKAGE / ENCODER_CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")

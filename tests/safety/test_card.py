@@ -70,6 +70,22 @@ def test_unverified_numbers_say_so() -> None:
     assert "crisistextline.org, day and night\n" in text
 
 
+@pytest.mark.parametrize("country", [None, "US"])
+def test_emergency_numbers_that_are_unverified_say_so_behind_the_number(country: str | None) -> None:
+    for text in (full_card(UNCHECKED, country, TODAY), help_card(country, TODAY)):
+        assert "call your emergency number: " in text
+        assert "911 (United States, unverified)" in text
+    assert "112 (European Union), 911 (United States, unverified), 911 (Canada, unverified), 999" in full_card(
+        UNCHECKED, None, TODAY
+    )
+    assert "112 (European Union, unverified)" in full_card(UNCHECKED, "DE", TODAY.replace(year=2027))
+    assert "112 (European Union)," in full_card(UNCHECKED, "DE", TODAY)
+
+
+def test_help_sends_nobody_in_danger_to_look_a_number_up_first() -> None:
+    assert "If a life is in danger, call first." in help_card("US", TODAY)
+
+
 def test_four_pointers_in_a_row_differ_and_each_names_the_directory() -> None:
     texts = [pointer(turn) for turn in range(4)]
     assert len(set(texts)) == 4

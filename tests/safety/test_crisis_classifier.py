@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ai_therapist.errors import StoreError
 from ai_therapist.safety.assessment import CLEAR, About, Category
 from ai_therapist.safety.crisis_classifier import CARD_FILE, LABELS, WEIGHTS_FILE, Reading, load_classifier
-from ai_therapist.safety.crisis_features import NORMS, clause_features, values_of, windows
+from ai_therapist.safety.crisis_features import FEATURES_VERSION, NORMS, clause_features, values_of, windows
 
 CALM_TEXT = (
     "We went to the lake on Sunday. The children built a boat. My sister brought a cake. In the evening we sang. "
@@ -46,7 +46,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(package: Path) -> No
 
 def test_weights_of_other_features_are_refused(package: Path) -> None:
     card = (package / CARD_FILE).read_text("utf-8")
-    (package / CARD_FILE).write_text(card.replace('"features": "1"', '"features": "0"'), "utf-8")
+    (package / CARD_FILE).write_text(card.replace(f'"features": "{FEATURES_VERSION}"', '"features": "0"'), "utf-8")
     with pytest.raises(StoreError, match="belongs to features '0'"):
         load_classifier()
 
@@ -77,7 +77,7 @@ def test_a_message_without_words_is_surely_calm() -> None:
 
 @given(st.floats(-1e6, 1e6), st.lists(st.floats(-50, 50), min_size=7, max_size=7))
 def test_any_scores_make_probabilities(log_odds: float, scores: list[float]) -> None:
-    reading = Reading.of(log_odds, scores, mentions_rules=False)
+    reading = Reading.of(log_odds, scores, peak=log_odds, mentions_rules=False)
     assert 0.0 <= reading.danger <= 1.0
     assert sum(reading.kinds.values()) == pytest.approx(1.0)
     assert reading.kinds[reading.label] == reading.kinds[LABELS[1 + scores.index(max(scores))]]

@@ -17,7 +17,7 @@ from safetensors.torch import load
 from ai_therapist.errors import StoreError
 from ai_therapist.safety import crisis_encoder
 from ai_therapist.safety.crisis import assess, prepare, read, shortcoming, thresholds
-from ai_therapist.safety.crisis_classifier import LABELS, load_classifier
+from ai_therapist.safety.crisis_classifier import LABELS, CrisisClassifier, Reading, load_classifier
 from ai_therapist.safety.crisis_encoder import (
     BASE_SHA256,
     CARD_FILE,
@@ -64,6 +64,12 @@ def test_without_its_encoder_the_gate_works_by_its_words_and_says_so(without_enc
     notice = shortcoming()
     assert notice is not None
     assert DISTRIBUTION in notice
+
+
+def test_without_what_it_runs_with_it_is_not_there(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crisis_encoder, "RUNS_WITH", ("a_package_that_nobody_has",))
+    assert load_encoder() is None
+    assert assess("I am going to kill myself tonight.").at_risk
 
 
 @needs_encoder
@@ -116,6 +122,17 @@ def test_the_package_with_the_weights_is_never_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@needs_encoder
+def test_reading_leaves_the_threads_of_others_as_they_are(encoder: CrisisEncoder) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encoder.scores("We walked to the lake.")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @needs_encoder
@@ -199,11 +216,38 @@ def test_of_what_is_clearly_calm_the_encoder_is_not_asked(
 
     monkeypatch.setattr(CrisisEncoder, "scores", scores)
     words = load_classifier().read("The bus was late, we had soup and watched football.")
-    calm = words.model_copy(update={"log_odds": encoder.card.clearly_calm - 0.1})
-    assert encoder.read("x", calm).danger < 1e-9
+    line = encoder.card.clearly_calm
+
+    def read(text: str, log_odds: float, peak: float) -> Reading:
+        reading = words.model_copy(update={"log_odds": log_odds, "peak": peak})
+        monkeypatch.setattr(CrisisClassifier, "read", lambda classifier, text: reading)
+        asked.clear()
+        return encoder.read(text, load_classifier())
+
+    assert read("x", line - 0.1, line - 0.1).danger < 1e-9
     assert asked == []
-    encoder.read("x", words.model_copy(update={"log_odds": encoder.card.clearly_calm + 0.1}))
+    read("x", line + 0.1, line + 0.1)
     assert asked == ["x"]
+    # Of several sentences the gravest is read by itself too, unless even its words are calm.
+    read("We had soup. We had some bread.", line + 2, line + 2)
+    assert asked == ["We had soup. We had some bread.", "We had soup."]
+    read("We had soup. We had some bread.", line + 0.1, line + 0.1)
+    assert asked == ["We had soup. We had some bread."]
+    read("We had soup. We had some bread.", line - 0.1, line - 0.1)
+    assert asked == []
+
+
+@needs_encoder
+@pytest.mark.parametrize("around", [1, 6])
+def test_a_danger_among_calm_sentences_is_not_lost(around: int) -> None:
+    calm = "I went to the market on Saturday. We bought bread and some cheese for the week. "
+    for danger in (
+        "I have written the letters and given the dog to my sister so nobody has to deal with it after me.",
+        "Tonight I am going to take all of the pills that I saved up.",
+    ):
+        assert assess(danger).at_risk
+        assert assess(f"{calm * around}{danger} {calm * around}").at_risk
+    assert not assess(calm * (2 * around + 1)).at_risk
 
 
 def test_windows_cover_every_token_of_what_is_read_whole() -> None:

@@ -56,7 +56,8 @@ def test_every_family_of_templates_is_filled_completely(script: ModuleType) -> N
 @pytest.mark.parametrize(
     ("folder", "file"),
     [
-        (lambda script: script.FROZEN, "calm/everyday.txt"),
+        (lambda script: script.MEASURED[0], "calm/everyday.txt"),
+        (lambda script: script.MEASURED[1], "calm/mixed_2.txt"),
         (lambda script: script.DEVELOPMENT, "calm/mixed.txt"),
     ],
 )

@@ -55,6 +55,9 @@ def test_the_opening_says_all_that_it_must() -> None:
     ):
         assert words in text
     assert "tiny-toy@1234" in text
+    # The dialogues may be the user's own.
+    assert "trained in minutes on few dialogues" in text
+    assert "invented" not in text
 
 
 def test_it_says_that_only_what_is_saved_is_recorded() -> None:

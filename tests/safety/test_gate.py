@@ -9,7 +9,7 @@ import pytest
 from ai_therapist.safety.gate import FEWEST_WORDS, MOST_LEFT_OUT, ReplyGate
 from ai_therapist.safety.output import REPAIRS, Reason, judge_reply
 
-CALM = ("I walked to the lake today.",)
+CALM = ("I walked to work today.",)
 COUNTING = ("I have not slept for four nights, I have a million ideas and will build an empire. Where do I begin?",)
 ARRANGING = ("I must arrange my books exactly right, I can think of nothing else. How do I sort them best?",)
 GOOD = "It sounds like the evenings are long. Who could sit with you tonight?"

@@ -30,10 +30,21 @@ def test_hours_are_only_stated_where_the_operators_page_was_read() -> None:
 
 def test_a_check_older_than_180_days_counts_no_longer() -> None:
     table = load_helplines()
-    checked = max(line.verified_on for line in table.helplines if line.verified_on is not None)
-    last_day = checked + timedelta(days=FRESH_DAYS)
-    assert set(table.unverified(last_day)) < {line.id for line in table.helplines}
-    assert set(table.unverified(last_day + timedelta(days=1))) == {line.id for line in table.helplines}
+    rows = {row.country: row for row in table.emergency} | {line.id: line for line in table.helplines}
+    last_day = max(row.verified_on for row in rows.values() if row.verified_on is not None) + timedelta(days=FRESH_DAYS)
+    assert set(table.unverified(last_day)) < set(rows)
+    assert set(table.unverified(last_day + timedelta(days=1))) == set(rows)
+
+
+def test_emergency_numbers_without_a_date_are_among_the_unverified() -> None:
+    assert {"US", "CA"} < set(load_helplines().unverified(TODAY))
+    assert not {"EU", "GB", "AU"} & set(load_helplines().unverified(TODAY))
+
+
+def test_an_emergency_number_leads_its_entry_whether_verified_or_not() -> None:
+    for row in load_helplines().emergency:
+        mark = "" if row.is_verified(TODAY) else ", unverified"
+        assert row.entry(TODAY) == f"{row.number} ({row.place}{mark})"
 
 
 def test_the_build_fails_when_a_row_was_read_more_than_180_days_ago() -> None:

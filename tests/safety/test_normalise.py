@@ -1,10 +1,12 @@
 """Disguised spellings are undone, clauses are cut where sense ends."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_therapist.safety.normalise import clauses
+from ai_therapist.safety.normalise import clauses, sentences
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,26 @@ def test_a_masked_word_that_is_none_of_the_known_ones_stays_in_pieces() -> None:
     assert clauses("what a d*y") == ("what a d y",)
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" + "1" * 20_000 + "2",
+        "a" * 20_000 + "!",
+        "a1" * 10_000 + "_",
+        "a!" * 10_000 + "2",
+        "a" + "*" * 20_000,
+        "a*" * 10_000 + "b",
+        "a " * 10_000,
+        "!" * 20_000 + "a_",
+    ],
+)
+def test_no_word_holds_up_everybody_else(hostile: str) -> None:
+    # The expressions hold the interpreter while they look: quadratic ones took four seconds for such a word.
+    begun = time.thread_time()
+    clauses(hostile)
+    assert time.thread_time() - begun < 0.5
+
+
 @given(st.text(max_size=200))
 def test_clauses_hold_nothing_but_words_and_stay_as_they_are(text: str) -> None:
     found = clauses(text)
@@ -45,3 +67,23 @@ def test_clauses_hold_nothing_but_words_and_stay_as_they_are(text: str) -> None:
         assert clause == " ".join(clause.split())
         assert set(clause) <= set("abcdefghijklmnopqrstuvwxyz0123456789 ")
     assert all(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I slept badly. Then I got up and went out.", ["I slept badly.", "Then I got up and went out."]),
+        ("No. I can not go on.\nNot now", ["No. I can not go on. Not now"]),
+        ("Well…  it is 3.5 km away! Isn't it far?", ["Well… it is 3.5 km away!", "Isn't it far?"]),
+        ("  ", ["  "]),
+    ],
+)
+def test_a_message_is_cut_into_sentences_as_they_stand_there(text: str, expected: list[str]) -> None:
+    assert sentences(text) == expected
+
+
+@given(st.text(alphabet="ab .!?\n", max_size=600))
+def test_sentences_hold_every_word_in_order_and_none_is_endless(text: str) -> None:
+    found = sentences(text)
+    assert " ".join(found).split() == text.split()
+    assert all(len(sentence.split()) < 64 for sentence in found)

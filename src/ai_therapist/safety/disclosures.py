@@ -36,7 +36,7 @@ _ASKED = tuple(
 def opening(model: str, is_toy: bool) -> str:
     """The text before the first message. `model` is the name of the model that answers."""
     toy = (
-        f"The model behind it ({model}) is a toy, trained in minutes on a few invented dialogues. "
+        f"The model behind it ({model}) is a toy, trained in minutes on few dialogues. "
         "Its replies show that the parts work, nothing more. "
         if is_toy
         else f"The model behind it is {model}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from functools import cache
 from typing import Annotated, Literal, Self
@@ -49,6 +50,10 @@ class EmergencyNumber(Checked):
     """The number to call when life is in danger."""
 
     number: Annotated[str, Field(pattern=r"^\d{3}$")]
+
+    def entry(self, on: date) -> str:
+        """The number, then its place, and "unverified" where that is so on the day `on`."""
+        return f"{self.number} ({self.place}{'' if self.is_verified(on) else ', unverified'})"
 
 
 class Helpline(Checked):
@@ -107,16 +112,16 @@ class Helplines(Record):
 
     def expired(self, on: date) -> tuple[str, ...]:
         """Ids of the rows whose check is more than FRESH_DAYS old on the day `on`: no release with any of them."""
-        rows = ((row.country, row) for row in self.emergency)
-        return tuple(
-            name
-            for name, row in (*rows, *((line.id, line) for line in self.helplines))
-            if row.verified_on is not None and not row.is_verified(on)
-        )
+        return tuple(name for name, row in self._rows() if row.verified_on is not None and not row.is_verified(on))
 
     def unverified(self, on: date) -> tuple[str, ...]:
-        """Ids of the helplines whose number was not read on the operator's page, or too long ago."""
-        return tuple(line.id for line in self.helplines if not line.is_verified(on))
+        """Ids of the rows whose number was not read on the operator's page, or too long ago."""
+        return tuple(name for name, row in self._rows() if not row.is_verified(on))
+
+    def _rows(self) -> Iterator[tuple[str, Checked]]:
+        """Every row with its id; that of an emergency number is its country."""
+        yield from ((row.country, row) for row in self.emergency)
+        yield from ((line.id, line) for line in self.helplines)
 
 
 @cache

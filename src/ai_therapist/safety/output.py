@@ -139,7 +139,12 @@ def judge_reply(shown: str, piece: str, heard: Heard = NOTHING) -> Verdict:
     # Each clause once: at the beginning of a reply the piece and the window are the same.
     alone = tuple(dict.fromkeys((*clauses(piece), *window)))
     whole = tuple(dict.fromkeys((*alone, " ".join(window))))
-    met = [rule for rule in _rules() if any(rule.stands(each, heard.clauses) for each in whole)]
+    met = [
+        rule
+        for rule in _rules()
+        # Most rules find none of their words: only where one does is it asked what excuses them.
+        if any(map(rule.pattern.search, whole)) and any(rule.stands(each, heard.clauses) for each in whole)
+    ]
     for rule in met:
         if not rule.rule.isolated:
             return Verdict(reason=rule.rule.reason, rule=rule.rule.id)

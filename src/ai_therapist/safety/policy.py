@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum
 
 from ai_therapist.safety.crisis import CLEAR, About, Assessment, Category, Level
 
@@ -15,12 +15,12 @@ CALM_TURNS = 6
 """Messages without any finding after which a concern counts as resolved, and a risk is recalled only now and then."""
 
 
-class Handoff(StrEnum):
-    """What a turn must carry besides the reply."""
+class Handoff(IntEnum):
+    """What a turn must carry besides the reply, the least first."""
 
-    NOTHING = "nothing"
-    CARD = "card"
-    POINTER = "pointer"
+    NOTHING = 0
+    POINTER = 1
+    CARD = 2
 
 
 @dataclass(frozen=True)
