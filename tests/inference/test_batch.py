@@ -40,7 +40,14 @@ def test_every_line_gets_an_answer_and_bad_ones_an_error(tmp_path: Path) -> None
         {"id": "a", "text": "I walked to the lake.", "clip": "clip.mp4"},
         "no json",
         {"id": "c", "text": " "},
-        {"id": "d", "text": "Yes.", "earlier": [{"role": "client", "text": "I want to kill myself."}]},
+        {
+            "id": "d",
+            "text": "Yes.",
+            "earlier": [
+                {"role": "client", "text": "I want to kill myself."},
+                {"role": "therapist", "text": "Since when?"},
+            ],
+        },
         {"id": "a", "text": "Again."},
         {"id": "e", "text": "Hello.", "clip": "gone.mp4"},
         {"id": "f", "text": "Hello.", "surprise": "canary"},

@@ -1,5 +1,6 @@
 """What comes with a message is told by its content and checked before the model sees it."""
 
+import os
 from pathlib import Path
 
 import av
@@ -76,3 +77,13 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert isinstance(look_at(tmp_path / "none.mp4", 60, ALL), ClipRefused)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "n" * 300, "."])
+def test_a_name_that_is_none_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    assert isinstance(look_at(tmp_path / name, 60, ALL), ClipRefused)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert isinstance(look_at(tmp_path / "pipe.mp4", 60, ALL), ClipRefused)

@@ -122,6 +122,6 @@ def test_the_short_form_holds_two_hundred_dialogues() -> None:
 
 @pytest.mark.parametrize("sentence", [*HARM, *FLATTERY, *LIES])
 def test_each_bad_sentence_is_withheld_by_itself(sentence: str) -> None:
-    events = list(make_chat(replying(sentence)).send("I walked to the lake today."))
+    events = list(make_chat(replying(sentence)).send("I walked to work today."))
     assert any(isinstance(event, Withheld) for event in events)
     assert CANARY not in reply_of(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 from ai_therapist.errors import RequestError, TransientError
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, LabelsPredicted, ReplyPiece, Withheld
+from ai_therapist.inference.isolation import Stopped
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
 from ai_therapist.models.scripted import ScriptedGenerator
-from ai_therapist.safety.crisis import UNCHECKED, Assessment, Category, Level, Said
+from ai_therapist.records import Role
+from ai_therapist.safety.crisis import CLEAR, UNCHECKED, Assessment, Category, Level, Said
 from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, Reason
 from ai_therapist.testing import make_recording
 from tests.inference.scripts import CANARY, TODAY, Endless, Hanging, cards_of, make_chat, outcome_of, reply_of, replying
 
-CALM = "I walked to the lake today."
+CALM = "I walked to work today."
 RISK = "I want to kill myself."
 IMMINENT = "I am going to kill myself tonight."
 
@@ -235,6 +238,45 @@ def test_a_check_that_fails_or_hangs_counts_as_a_risk() -> None:
         assert cards[0].assessment == UNCHECKED
 
 
+@pytest.mark.parametrize("said", [RISK, IMMINENT, "I keep thinking that my family would do better without me."])
+def test_what_was_recalled_and_never_answered_gets_its_card_with_the_next_message(said: str) -> None:
+    chat = make_chat(replying("Yes."))
+    chat.recall([(Role.CLIENT, "Hello."), (Role.THERAPIST, "How are you?"), (Role.CLIENT, said)])
+    chat.opening()
+    assert [card.form for card in cards_of(list(chat.send("hello?")))] == ["full"]
+    assert [card.form for card in cards_of(list(chat.send("hello?")))] != ["full"]
+    chat.recall([(Role.CLIENT, said), (Role.THERAPIST, "You are not alone.")])
+    assert "full" not in [card.form for card in cards_of(list(chat.send("hello?")))]
+
+
+def test_a_long_past_is_checked_for_a_while_only_and_the_rest_counts_as_at_risk() -> None:
+    asked = []
+
+    def slow(text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
+        asked.append(text)
+        time.sleep(0.04)
+        return CLEAR
+
+    chat = Chat(Speaker(replying("Yes."), None, is_toy=True), InferenceConfig(check_timeout_s=0.05), assess=slow)
+    chat.recall([(Role.CLIENT, CALM)] * 100)
+    assert len(asked) <= 20
+    assert [card.form for card in cards_of(list(chat.send(CALM)))] == ["full"]
+    gone = threading.Event()
+    gone.set()
+    with pytest.raises(Stopped):
+        chat.recall([(Role.CLIENT, CALM)], gone)
+
+
+def test_a_clip_that_cannot_even_be_laid_down_costs_neither_card_nor_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    events = list(make_chat(replying("Yes.")).send(RISK, b"a clip"))
+    assert [card.form for card in cards_of(events)] == ["full"]
+    assert [event.reason for event in events if isinstance(event, ClipRefused)] == [
+        "the clip could not be looked at (FileNotFoundError)"
+    ]
+    assert outcome_of(events) == "complete"
+
+
 def test_a_clip_is_shown_once_with_its_turn_and_a_bad_one_is_refused(tmp_path: Path) -> None:
     model = replying("Yes.")
     chat = make_chat(model)
@@ -268,7 +310,7 @@ def test_a_model_is_shown_no_longer_talk_than_it_learned_from_unless_settings_sa
     speaker = Speaker(model, None, is_toy=True, context_turns=trained)
     chat = Chat(speaker, InferenceConfig(context_turns=set_to), today=lambda: TODAY)
     for _ in range(40):
-        list(chat.send("I walked to the lake today."))
+        list(chat.send("I walked to work today."))
     shown = [len(request.messages) - 2 for request in model.requests]
     assert max(shown) == most
     assert shown[:2] == [0, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     stand_in = ModuleType("ai_therapist.models.local")
     vars(stand_in)["open_tuned"] = open_scripted
     monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "torch" else find(name))
     return folders
 
 
@@ -80,7 +82,7 @@ def test_without_torch_the_extra_is_named(
     (tmp_path / "model").mkdir()
     save_finetuning(workspace, tmp_path / "model")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"ai-therapist\[train\]"), open_chat(workspace, InferenceConfig()):
+    with pytest.raises(MissingExtra, match=r"-e '\.\[train\]'"), open_chat(workspace, InferenceConfig()):
         pass
 
 
@@ -93,7 +95,7 @@ def test_a_chat_leaves_nothing_on_disk(workspace: Workspace, tmp_path: Path, ope
     with open_chat(workspace, InferenceConfig()) as chat:
         assert "toy" in chat.opening()[0].model_dump_json()
         assert opened[0].is_dir()
-        assert outcome_of(list(chat.send("I walked to the lake today."))) == "complete"
+        assert outcome_of(list(chat.send("I walked to work today."))) == "complete"
     assert not opened[0].exists()
     assert {path: path.stat().st_mtime_ns for path in workspace.root.rglob("*") if path.is_file()} == before
 

@@ -17,7 +17,7 @@ from tests.models.tiny_models import save_causal
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0]).log()
 """The last token must never be said."""
-ASKED = [Message.of_text("system", "Be kind."), Message.of_text("user", "I walked to the lake today.")]
+ASKED = [Message.of_text("system", "Be kind."), Message.of_text("user", "I walked to work today.")]
 
 
 def drawn(sampling: Sampling, times: int = 4_000) -> Counter[int]:

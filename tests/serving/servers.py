@@ -20,7 +20,7 @@ from ai_therapist.serving.config import ServingConfig
 from ai_therapist.serving.run import Server, make_server
 from ai_therapist.serving.service import ChatService
 
-CALM = "I walked to the lake today."
+CALM = "We had soup and watched football."
 RISK = "I want to kill myself."
 Json = dict[str, object]
 

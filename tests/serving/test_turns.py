@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -14,6 +15,13 @@ import openai
 import pytest
 
 from ai_therapist.inference.config import InferenceConfig
+from ai_therapist.inference.predict import Speaker
+from ai_therapist.models.scripted import ScriptedGenerator
+from ai_therapist.records import Role
+from ai_therapist.records.message import Message
+from ai_therapist.safety.crisis import CLEAR, Assessment, Said
+from ai_therapist.serving.config import ServingConfig
+from ai_therapist.serving.service import Ask, ChatService
 from tests.inference.scripts import Endless, Hanging
 from tests.serving.servers import CALM, Running, Slow, says, serve, user
 
@@ -57,6 +65,8 @@ def test_one_too_many_is_told_when_to_come_again() -> None:
         refused = ask(running)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_waiting")
         assert int(refused.headers["retry-after"]) >= 1
+        # Nobody has read it, and it may have been a cry for help.
+        assert "findahelpline.com" in refused.json()["error"]["message"]
         with pytest.raises(openai.RateLimitError):
             running.client().chat.completions.create(model="x", messages=[{"role": "user", "content": CALM}])
         first.close()
@@ -69,6 +79,7 @@ def test_who_waits_too_long_is_told_so() -> None:
         assert soon(lambda: running.service.turnstile.running == 1)
         refused = ask(running)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_busy")
+        assert "findahelpline.com" in refused.json()["error"]["message"]
         first.close()
 
 
@@ -149,6 +160,63 @@ def test_a_conversation_answers_one_message_at_a_time_and_ids_of_others_are_unkn
         assert send(kept.id).status_code == 409
         assert send("A" * 22).status_code == 404
         client.close()
+
+
+class ReadsAhead(ScriptedGenerator):
+    """Reads for a while what was said, once it has answered."""
+
+    def __init__(self) -> None:
+        super().__init__(["Yes."], repeat=True)
+        self.go_on = threading.Event()
+        self.reads = 0
+
+    def read_ahead(self, messages: Sequence[Message]) -> None:
+        """Until it is told to end."""
+        self.go_on.wait(20)
+        self.reads += 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_does_not_wait_for_what_the_model_reads_after_it(stream: bool) -> None:
+    model = ReadsAhead()
+    with serve(model) as running:
+
+        def send(conversation: str) -> httpx.Response:
+            body = {"messages": [user(CALM)], "stream": stream, "ai_therapist": {"conversation": conversation}}
+            return httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=10)
+
+        assert send("new").status_code == 200
+        assert (model.reads, running.service.turnstile.running) == (0, 1)
+        (kept,) = running.service.conversations._kept.values()
+        with ThreadPoolExecutor(1) as clients:
+            second = clients.submit(send, kept.id)
+            # It waits for the model like any other, and is not sent away.
+            assert soon(lambda: running.service.turnstile.waiting == 1)
+            assert kept.busy
+            model.go_on.set()
+            assert second.result().status_code == 200
+        assert soon(lambda: model.reads == 2 and running.service.turnstile.running == 0)
+        assert soon(lambda: not kept.busy)
+        assert len(kept.chat.conversation.turns) == 4
+
+
+def test_a_client_that_leaves_while_its_past_is_checked_gives_the_model_back() -> None:
+    def slow(text: str, *, risk_open: bool, earlier: Sequence[Said]) -> Assessment:
+        time.sleep(0.2)
+        return CLEAR
+
+    service = ChatService(Speaker(says("Yes."), None, is_toy=True), None, ServingConfig(), assess=slow)
+
+    async def leave() -> float:
+        ask = Ask(CALM, earlier=[(Role.CLIENT, f"{CALM} {number}") for number in range(50)])
+        async with service.turn(ask):
+            await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        while service.turnstile.running:
+            await asyncio.sleep(0.01)
+        return time.monotonic() - begun
+
+    assert asyncio.run(leave()) < 1.0
 
 
 def test_the_conversation_unused_for_longest_makes_room_for_a_new_one() -> None:

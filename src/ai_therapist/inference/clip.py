@@ -20,7 +20,7 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 @contextmanager
-def as_file(clip: Path | bytes | None) -> Iterator[Path | None]:
+def as_file(clip: Path | bytes) -> Iterator[Path]:
     """The clip as a file: bytes lie in a private folder until the block is left."""
     if not isinstance(clip, bytes):
         yield clip
@@ -58,8 +58,12 @@ _DEAF = "this model hears no sound"
 
 def _is_picture(path: Path) -> bool:
     try:
+        if path.exists() and not path.is_file():
+            raise MissingInput(f"{path.name}: no file")
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
         raise MissingInput(f"{path.name}: {error.strerror or 'cannot be read'}") from None
+    except ValueError:
+        raise MissingInput("the clip's name cannot be one of a file") from None
     return head.startswith((_PNG, _JPEG)) or (head.startswith(b"RIFF") and head[8:] == b"WEBP")

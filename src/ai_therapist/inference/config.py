@@ -24,7 +24,7 @@ class InferenceConfig(StageConfig):
     read_ahead: bool = True
     """Whether a model that keeps what it has read goes over the turn that just ended while the client thinks."""
     message_chars: Annotated[int, Field(ge=100, le=20_000)] = 2_000
-    """Characters of a message that the model is shown, counted from its end; the crisis check reads all of it."""
+    """Characters of a message that the model is shown, counted from its end; the crisis check is not bound by it."""
     max_tokens: Annotated[int, Field(ge=1, le=2_048)] = 96
     """Tokens after which the model is stopped."""
     max_reply_chars: Annotated[int, Field(ge=50, le=8_000)] = 1_200

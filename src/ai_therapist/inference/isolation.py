@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from queue import Empty, Full, Queue, SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
 _LOOK_S = 0.1
+_MOST_AHEAD = 64
+"""Items that wait to be taken; at more of them the thread waits too."""
+_PAUSE_S = 0.01
 _MOST_IDLE = 64
 """Threads that wait for work; more than these end with theirs."""
 
@@ -97,14 +99,14 @@ def streamed(
     beginning to end, so what it keeps per thread stays valid, and one that hangs keeps no program from closing. A
     consumer that stops early stops the thread at its next item.
     """
-    box: Queue[_Item[T] | _End] = Queue(maxsize=64)
+    # A bounded Queue would take its locks in Python, twice for every word.
+    box: SimpleQueue[_Item[T] | _End] = SimpleQueue()
     stop = Event()
 
     def put(item: _Item[T] | _End) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(Full):
-                box.put(item, timeout=_LOOK_S)
-                return
+        while box.qsize() >= _MOST_AHEAD and not stop.wait(_PAUSE_S):
+            pass
+        box.put(item)
 
     def pump() -> None:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -37,7 +37,7 @@ from ai_therapist.inference.events import (
     Usage,
     Withheld,
 )
-from ai_therapist.inference.isolation import Broken, settled, streamed
+from ai_therapist.inference.isolation import Broken, Stopped, settled, streamed
 from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker, answer_pieces
 from ai_therapist.inference.sentences import Sentences
 from ai_therapist.models.protocol import GREEDY, Tally
@@ -64,6 +64,9 @@ _CONTEXT_TURNS = 64
 
 _TURNS_FOR_CHECK = 12
 """Earlier turns that the crisis gate sees beside the message."""
+
+_RECALLED_CHECKS = 10
+"""Times `check_timeout_s` that checking all that is recalled may take: one client must not hold the model for ever."""
 
 NOT_ASKED = Usage(prompt_tokens=0, completion_tokens=0)
 """Of a turn that needed no model."""
@@ -121,6 +124,8 @@ class _Memory:
     """When the last disclosure was shown, by the chat's clock."""
     heard_at_s: float | None = None
     """When the last message came, by the chat's clock."""
+    owed: Handoff = Handoff.NOTHING
+    """What messages must still be answered with that were recalled and had no answer."""
 
 
 class Chat:
@@ -179,19 +184,28 @@ class Chat:
         """What was said, and what was shown as an answer."""
         return self._memory.conversation
 
-    def recall(self, said: Iterable[tuple[Speaking, str]]) -> None:
+    def recall(self, said: Iterable[tuple[Speaking, str]], unwanted: Signal | None = None) -> None:
         """Go on from what was said before, as if it had been said here: the client's words are checked again.
 
-        Blank turns are left out. Where the model has spoken, the opening counts as shown.
+        Blank turns are left out. Where the model has spoken, the opening counts as shown. What follows the last words
+        of the model was never answered: a card that it asks for comes with the next message. When checking all takes
+        longer than ten messages may, the rest counts as at risk. Raises Stopped where another thread sets `unwanted`.
         """
+        until_s = time.monotonic() + _RECALLED_CHECKS * self._config.check_timeout_s
         for role, text in said:
+            if unwanted is not None and unwanted.is_set():
+                raise Stopped
             if not text.strip():
                 continue
             text = _writable(text)
             if role is Role.CLIENT:
-                self._memory.watch, _ = self._memory.watch.after(self._checked(text))
-            elif self._memory.disclosed_at_s is None:
-                self._memory.disclosed_at_s = self._clock_s()
+                found = self._checked(text) if time.monotonic() < until_s else crisis.UNCHECKED
+                self._memory.watch, handoff = self._memory.watch.after(found)
+                self._memory.owed = max(self._memory.owed, handoff)
+            else:
+                self._memory.owed = Handoff.NOTHING
+                if self._memory.disclosed_at_s is None:
+                    self._memory.disclosed_at_s = self._clock_s()
             self._memory.conversation = self.conversation.with_turn(role, text)
 
     def send(
@@ -229,6 +243,7 @@ class Chat:
         yield from self._due_disclosure()
         found = self._checked(text)
         self._memory.watch, handoff = self._memory.watch.after(found)
+        handoff, self._memory.owed = max(handoff, self._memory.owed), Handoff.NOTHING
         if handoff is not Handoff.NOTHING:
             yield self._card("full" if handoff is Handoff.CARD else "pointer", found)
         if disclosures.is_asked(text):
@@ -236,15 +251,27 @@ class Chat:
         if found.at_risk and self._memory.watch.open.level is Level.IMMINENT:
             yield from self._fixed_imminent(text)
             return
-        with as_file(sent.clip) as path:
-            if path is not None:
-                seen = look_at(path, self._config.max_clip_s, self._speaker.generator.accepts)
+        with ExitStack() as files:
+            if sent.clip is not None:
+                seen = self._looked_at(sent.clip, files)
                 if isinstance(seen, ClipRefused):
                     sent = replace(sent, clip=None)
                     yield seen
                 else:
                     sent = replace(sent, attached=seen)
             yield from self._answered(sent, handoff)
+
+    def _looked_at(self, clip: Path | bytes, files: ExitStack) -> Attachment | ClipRefused:
+        """The clip as the model may be shown it, there until `files` is closed; no fault of it ends the turn."""
+
+        def look() -> Attachment | ClipRefused:
+            path = files.enter_context(as_file(clip))
+            return look_at(path, self._config.max_clip_s, self._speaker.generator.accepts)
+
+        seen = settled(look, self._config.reply_timeout_s)
+        if not isinstance(seen, Broken):
+            return seen
+        return ClipRefused(reason=f"the clip could not be looked at ({seen.error or 'it took too long'})")
 
     def _due_disclosure(self) -> Iterator[Event]:
         now_s = self._clock_s()

@@ -103,6 +103,7 @@ class _Completion(Response):
             conversation=asked.ai_therapist.conversation,
             max_tokens=asked.token_limit,
             manner=asked.manner,
+            whole=not asked.stream,
         )
         service.refuse_unfit(ask)
         remarks = ("system_message_not_used",) if asked.brings_instructions else ()

@@ -49,7 +49,7 @@ class Conversations:
         if kept is None:
             raise Refused(404, "no_conversation", "no such conversation: it was forgotten, begin a new one")
         if kept.busy:
-            raise Refused(409, "conversation_busy", "a message of this conversation is being answered: wait for it")
+            raise later(409, "conversation_busy", "a message of this conversation is being answered: wait for it", 1)
         kept.busy = True
         self._kept.move_to_end(wanted)
         return kept

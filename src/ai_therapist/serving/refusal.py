@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from starlette.responses import JSONResponse, Response
 
+HELP = "In danger? Call your emergency number; findahelpline.com and /v1/helplines list people you can reach now."
+"""Stands in every refusal of a message that nobody has read."""
+
 
 @dataclass
 class Refused(Exception):
@@ -28,8 +31,11 @@ def wrong(code: str, message: str, param: str | None = None) -> Refused:
 
 
 def later(status: int, code: str, message: str, after_s: float) -> Refused:
-    """The request is right and comes at a bad time; clients wait `after_s` seconds and try again."""
-    return Refused(status, code, message, headers={"Retry-After": str(max(1, round(after_s)))})
+    """The request is right and comes at a bad time; clients wait `after_s` seconds and try again.
+
+    Nobody has read it, and it may have been a cry for help.
+    """
+    return Refused(status, code, f"{message}. {HELP}", headers={"Retry-After": str(max(1, round(after_s)))})
 
 
 def as_response(refused: Refused) -> Response:

@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.conversation import Speaking
-from ai_therapist.inference.events import Card, Event
+from ai_therapist.inference.events import Card, Done, Event
 from ai_therapist.inference.isolation import Stopped
 from ai_therapist.inference.predict import AS_USUAL, Manner, Speaker
 from ai_therapist.inference.reply import Assessor, Chat
@@ -43,6 +43,8 @@ class Ask:
     """Id of a kept conversation, "new" for one that begins, None for a request that stands by itself."""
     max_tokens: int | None = None
     manner: Manner = AS_USUAL
+    whole: bool = False
+    """Whether nobody looks before the turn is over: then its thread is not interrupted for every event."""
 
 
 class Turn:
@@ -50,15 +52,24 @@ class Turn:
 
     def __init__(self, conversation: str | None) -> None:
         self.conversation = conversation
-        self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._arrived: deque[Event | BaseException | None] = deque()
+        self._news = asyncio.Event()
         self._unwanted = threading.Event()
 
     async def events(self) -> AsyncIterator[Event]:
         """The events in order. Raises what the shell raised, which is a fault of ours and no model's."""
-        while (item := await self._events.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        while True:
+            while self._arrived:
+                item = self._arrived.popleft()
+                if item is None:
+                    return
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+            self._news.clear()
+            # What came since the last look tells of itself once more.
+            if not self._arrived:
+                await self._news.wait()
 
     def stop(self) -> None:
         """Nobody wants the rest: the model is stopped."""
@@ -66,15 +77,25 @@ class Turn:
 
     def end(self, fault: BaseException | None) -> None:
         """The thread is done; `fault` is what it raised."""
-        self._events.put_nowait(fault)
+        self._arrived.append(fault)
+        self._news.set()
 
-    def run(self, chat: Chat, ask: Ask, put: asyncio.AbstractEventLoop) -> None:
-        """In a thread: talk to the model until the turn is over or nobody wants it any more."""
+    def run(self, chat: Chat, ask: Ask, loop: asyncio.AbstractEventLoop, answered: Callable[[], None]) -> None:
+        """In a thread: talk to the model until the turn is over or nobody wants it any more.
+
+        `answered` is called in the loop once the last event is there; the model may still read ahead then.
+        """
         try:
+            if ask.conversation is None:
+                chat.recall(ask.earlier, self._unwanted)
             shown = chat.send(ask.text, ask.clip, max_tokens=ask.max_tokens, manner=ask.manner, unwanted=self._unwanted)
             for event in shown:
-                put.call_soon_threadsafe(self._events.put_nowait, event)
-                if self._unwanted.is_set():
+                self._arrived.append(event)
+                if isinstance(event, Done):
+                    loop.call_soon_threadsafe(answered)
+                elif not ask.whole:
+                    loop.call_soon_threadsafe(self._news.set)
+                if self._unwanted.is_set() and not isinstance(event, Done):
                     return
         except Stopped:
             return
@@ -127,19 +148,22 @@ class ChatService:
         chat = self._begin() if kept is None else kept.chat
         loop = asyncio.get_running_loop()
 
-        def talk() -> None:
-            if kept is None:
-                chat.recall(ask.earlier)
-            turn.run(chat, ask, loop)
+        ended = False
+
+        def end(fault: BaseException | None = None) -> None:
+            nonlocal ended
+            if not ended and kept is not None:
+                self.conversations.put_back(kept)
+            ended = True
+            turn.end(fault)
 
         def over(done: asyncio.Future[None]) -> None:
-            if kept is not None:
-                self.conversations.put_back(kept)
             leave()
-            turn.end(None if done.cancelled() else done.exception())
+            end(None if done.cancelled() else done.exception())
 
-        # The thread, and not the client, gives the pass back: it may need a moment to notice that nobody listens.
-        loop.run_in_executor(self._threads, talk).add_done_callback(over)
+        # The thread, and not the client, gives the pass back: it may need a moment to notice that nobody listens, and
+        # the model may read ahead.
+        loop.run_in_executor(self._threads, turn.run, chat, ask, loop, end).add_done_callback(over)
         try:
             yield turn
         finally:
