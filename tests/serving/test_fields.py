@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 
 from ai_therapist.models.local import open_tuned
 from ai_therapist.models.protocol import Sampling
+from ai_therapist.serving.config import ServingConfig
+from ai_therapist.serving.refusal import Refused
+from ai_therapist.serving.request import read_request
 from tests.finetuning.builders import save_untrained
 from tests.serving.servers import CALM, RISK, Running, Slow, says, serve, user
 
@@ -176,6 +181,69 @@ def test_values_that_change_nothing_are_taken(scripted: Running) -> None:
     assert httpx.post(f"{scripted.url}/v1/chat/completions", json=body).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ai_therapist": None},
+        {"ai_therapist": {"notices": None, "conversation": None}},
+        {"stream": True, "stream_options": {"include_usage": None, "include_obfuscation": None}},
+    ],
+)
+def test_null_is_the_same_as_leaving_it_out(fields: dict[str, Any]) -> None:
+    asked = read_request(json.dumps({"messages": MESSAGES, **fields}).encode(), ServingConfig())
+    left_out = read_request(json.dumps({"messages": MESSAGES}).encode(), ServingConfig())
+    assert asked.ai_therapist == left_out.ai_therapist
+    assert asked.wants_usage is left_out.wants_usage is False
+
+
+def texts(count: int) -> list[Any]:
+    return [{"type": "text", "text": "x"}] * count
+
+
+BIG: dict[str, tuple[dict[str, Any], str, str]] = {
+    "messages": ({"messages": [user("x")] * 60_000}, "too_many_messages", "more than 512 messages"),
+    "messages that are none": (
+        {"messages": [7] * 600_000},
+        "invalid_value",
+        r"messages\[0\]: input should be an object",
+    ),
+    "messages and a few more": ({"messages": [user("x")] * 513}, "too_many_messages", "more than 512 messages"),
+    "parts": ({"messages": [{"role": "user", "content": texts(20_000)}]}, "too_many_parts", "more than 512 parts"),
+    "parts of many": (
+        {"messages": [{"role": "user", "content": texts(200)}] * 400},
+        "too_many_parts",
+        "more than 8192",
+    ),
+    "parts that are none": (
+        {"messages": [{"role": "user", "content": [7] * 600_000}]},
+        "invalid_value",
+        r"messages\[0\]\.content",
+    ),
+    "unknown fields": (
+        {"ai_therapist": dict.fromkeys(map(str, range(20_000)), 7)},
+        "invalid_request",
+        "more than 1000 faults",
+    ),
+    "stops that are none": ({"stop": [7] * 600_000}, "invalid_value", r"stop\[0\]"),
+}
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_what_is_too_much_is_refused_before_all_of_it_is_built(name: str) -> None:
+    fields, code, message = BIG[name]
+    body = json.dumps({"messages": MESSAGES, **fields}).encode()
+    assert len(body) > 10_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match=message) as refused:
+            read_request(body, ServingConfig())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == code
+    assert most < 26 << 20
+
+
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {}}}
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "n": ({"n": 2}, "n", "invalid_value"),
@@ -213,6 +281,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "messages[1].tool_calls",
         "unknown_parameter",
     ),
+    "a part of another kind": ({"messages": [*MESSAGES, 7]}, "messages[1]", "invalid_value"),
+    "an extra of another kind": ({"extra_body": {"ai_therapist": 7}}, "ai_therapist", "invalid_value"),
     "a part": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": 7}]}]},
         "messages[0].content[0].text",

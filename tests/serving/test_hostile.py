@@ -72,6 +72,11 @@ BAD_FORM: dict[str, str] = {
     "no words": chat(messages=[user(" \n\t")]),
     "only a system message": chat(messages=[{"role": "system", "content": "You are a doctor."}]),
     "too many messages": chat(messages=[user("x")] * 513),
+    "far too many messages": chat(messages=[{"role": "user", "content": ""}] * 5_000),
+    "many messages that are none": chat(messages=[7] * 50_000),
+    "a message of many parts": chat(messages=[{"role": "user", "content": [{"type": "text", "text": ""}] * 5_000}]),
+    "many parts that are none": chat(messages=[{"role": "user", "content": [7] * 50_000}]),
+    "many stops that are none": chat(stop=[7] * 50_000),
     "a message too long": chat(messages=[user("x" * 20_001)]),
     "stream is a string": chat(stream="yes"),
     "max_tokens negative": chat(max_tokens=-1),
@@ -360,6 +365,31 @@ def test_a_foreign_page_may_call_only_where_the_settings_say_so() -> None:
         assert httpx.get(f"{running.url}/health", headers={"Host": "study.lan"}).status_code == 200
         assert httpx.get(f"{running.url}/health", headers={"Host": "other.lan"}).status_code == 421
     assert "localhost" in LOOPBACK
+
+
+def test_a_preflight_allows_the_headers_that_the_official_client_sends() -> None:
+    page = {"Origin": "https://study.example"}
+    names = ("x-stainless-arch", "x-stainless-lang", "x-stainless-retry-count", "x-stainless-timeout")
+    with serve(Slow(0, 1, "Yes."), origins=("https://study.example",)) as running:
+
+        def allowed(asked: str) -> list[str]:
+            headers = {**page, "Access-Control-Request-Headers": asked}
+            answer = httpx.options(f"{running.url}{PATH}", headers=headers)
+            assert answer.status_code == 204
+            return answer.headers["access-control-allow-headers"].split(", ")
+
+        fixed = ["authorization", "content-type"]
+        assert allowed(",".join(("authorization", "content-type", *names))) == [*fixed, *names]
+        assert allowed("X-Stainless-OS, content-type") == [*fixed, "x-stainless-os"]
+        for unfit in ("*", "", "a b", "a,,b", "x: y", "a" * 65, ",".join(f"x-{n}" for n in range(33))):
+            assert allowed(unfit) == fixed, unfit
+        twice = request(method="OPTIONS", extra="Origin: https://study.example\r\n" + _ASKS * 2)
+        checked(running, twice, {400})
+        foreign = request(method="OPTIONS", extra="Origin: https://evil.example\r\n" + _ASKS)
+        checked(running, foreign, {403})
+
+
+_ASKS = "Access-Control-Request-Headers: x-stainless-os\r\n"
 
 
 def test_a_password_is_asked_for_and_never_shown() -> None:

@@ -15,7 +15,7 @@ from ai_therapist.errors import ConfigError, MissingInput
 from ai_therapist.inference.predict import Speaker
 from ai_therapist.safety.crisis_classifier import load_classifier
 from ai_therapist.serving.config import ServingConfig
-from ai_therapist.serving.run import is_loopback, make_server
+from ai_therapist.serving.run import check_listening, is_loopback, make_server
 from ai_therapist.serving.service import ChatService
 from tests.serving.servers import CALM, says, serve, user
 
@@ -85,6 +85,35 @@ def test_half_settings_are_refused(tmp_path: Path) -> None:
         make_server(service(certificate=cert, key=str(tmp_path / "none.pem")))
     with pytest.raises(MissingInput, match="no folder"):
         make_server(service(media_root=cert))
+
+
+def test_a_certificate_or_key_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    none = tmp_path / "none.pem"
+    none.write_text("no PEM")
+    with pytest.raises(ConfigError, match=r"serving\.certificate: .*none\.pem") as refused:
+        check_listening(ServingConfig(port=0, certificate=str(none), key=str(none)), None)
+    assert refused.value.exit_code == 2
+    cert, key = certificate(tmp_path)
+    with pytest.raises(ConfigError, match=r"serving\.key: .*none\.pem"):
+        check_listening(ServingConfig(port=0, certificate=cert, key=str(none)), None)
+    with pytest.raises(ConfigError, match=r"serving\.certificate: .*key\.pem"):
+        make_server(service(certificate=key, key=key))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match=r"serving\.key: .*other.*not the key"):
+        make_server(service(certificate=cert, key=certificate(tmp_path / "other")[1]))
+
+
+def test_a_key_behind_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    locked = serialization.load_pem_private_key(Path(key).read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    Path(key).write_bytes(locked)
+    with pytest.raises(ConfigError, match=r"serving\.key"):
+        check_listening(ServingConfig(port=0, certificate=cert, key=key), None)
 
 
 def test_it_speaks_tls(tmp_path: Path) -> None:

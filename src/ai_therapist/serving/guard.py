@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -27,6 +28,10 @@ _HEADERS = {
     b"cache-control": b"no-store",
 }
 """On every answer that does not set them itself: a page needs a policy of its own."""
+
+_ALLOWED_ANYWAY = ("authorization", "content-type")
+_FEW_NAMES = re.compile(r"[a-z0-9-]{1,64}(?: ?, ?[a-z0-9-]{1,64}){0,31}")
+"""Names of headers that a page wants to send, as a browser lists them."""
 
 
 class Guard:
@@ -159,9 +164,12 @@ class _Preflight:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
+        # OpenAI's client in a browser sends a dozen x-stainless-… headers, and others with its next version.
+        asked = (_one(scope, b"access-control-request-headers") or "").lower()
+        names = re.split(" ?, ?", asked) if _FEW_NAMES.fullmatch(asked) else []
         headers = [
             (b"access-control-allow-methods", b"GET, POST, DELETE"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-allow-headers", ", ".join(dict.fromkeys((*_ALLOWED_ANYWAY, *names))).encode()),
             (b"access-control-max-age", b"600"),
         ]
         await send({"type": "http.response.start", "status": 204, "headers": headers})

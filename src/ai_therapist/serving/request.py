@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ai_therapist.inference.predict import Manner
 from ai_therapist.models.protocol import GREEDY, Sampling
@@ -64,6 +66,16 @@ _SAY_NOTHING: Mapping[str, Sequence[object]] = {
 _IGNORED_OF_MESSAGES = frozenset({"name", "refusal"})
 """Fields of a message that change nothing in it."""
 
+_MOST_MESSAGES = 4_096
+"""The most that `serving.messages` may be."""
+_MOST_PARTS = 512
+"""Of one message: the most clips that `serving.clips` may be, and words to each."""
+_MOST_PARTS_OF_ALL = 8_192
+"""Of all messages together."""
+
+_MOST_FAULTS = 1_000
+"""More of them are counted and not read: to write out 100,000 takes longer than to find them."""
+
 _PLAIN_STEP = re.compile(r"[a-z_]{1,40}")
 _NO_QUOTE = frozenset(
     {
@@ -81,6 +93,7 @@ _NO_QUOTE = frozenset(
         "string_type",
         "int_type",
         "int_from_float",
+        "model_type",
         "float_type",
         "bool_type",
         "tuple_type",
@@ -159,7 +172,8 @@ class InputAudioContent(_Asked):
 MediaContent = ImageContent | VideoContent | AudioContent | InputAudioContent
 Content = Annotated[TextContent | MediaContent, Field(discriminator="type")]
 Words = Annotated[str, Tag("words")]
-Parts = Annotated[tuple[Content, ...], Tag("parts")]
+# Where one is wrong the rest is not built: the event loop waits as long as a request is read.
+Parts = Annotated[tuple[Content, ...], Field(max_length=_MOST_PARTS, fail_fast=True), Tag("parts")]
 
 
 def _words_or_parts(value: object) -> str:
@@ -173,6 +187,15 @@ class Said(_Asked):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Words | Parts, Discriminator(_words_or_parts)]
+
+    @field_validator("content")
+    @classmethod
+    def _within_the_budget(cls, value: str | tuple[Content, ...], info: ValidationInfo) -> str | tuple[Content, ...]:
+        if isinstance(value, tuple) and isinstance(info.context, _Budget):
+            info.context.parts -= len(value)
+            if info.context.parts < 0:
+                raise PydanticCustomError("too_many_parts", "too many parts")
+        return value
 
     @property
     def text(self) -> str:
@@ -192,7 +215,7 @@ class Said(_Asked):
 class StreamOptions(_Asked):
     """OpenAI's options of a stream."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
     """Whether a last chunk tells the tokens of the turn."""
     include_obfuscation: Literal[False] | None = None
 
@@ -205,6 +228,11 @@ class Extra(_Asked):
     notices: Literal["content", "field"] = "content"
     """Where disclosures and helplines are shown: quoted in the reply's own text too, or in `ai_therapist` only."""
 
+    @field_validator("notices", mode="before")
+    @classmethod
+    def _null_is_left_out(cls, value: object) -> object:
+        return "content" if value is None else value
+
 
 class ChatRequest(_Asked):
     """The body of a request. Fields beyond these are judged by `_refuse_unused`."""
@@ -212,7 +240,7 @@ class ChatRequest(_Asked):
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", hide_input_in_errors=True)
 
     model: str | None = None
-    messages: Annotated[tuple[Said, ...], Field(min_length=1)]
+    messages: Annotated[tuple[Said, ...], Field(min_length=1, max_length=_MOST_MESSAGES, fail_fast=True)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -222,7 +250,10 @@ class ChatRequest(_Asked):
     """None is greedy, or 1 where `top_p` says that words are to be drawn."""
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
-    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=4)] | None = None
+    stop: (
+        Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=4, fail_fast=True)]
+        | None
+    ) = None
     user: Annotated[str, Field(max_length=512)] | None = None
     safety_identifier: Annotated[str, Field(max_length=512)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
@@ -242,6 +273,11 @@ class ChatRequest(_Asked):
             return (value,)
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("ai_therapist", mode="before")
+    @classmethod
+    def _null_is_left_out(cls, value: object) -> object:
+        return Extra() if value is None else value
+
     @property
     def manner(self) -> Manner:
         """How the reply is to be written."""
@@ -254,7 +290,7 @@ class ChatRequest(_Asked):
     @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with a chunk that tells the tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
     def token_limit(self) -> int | None:
@@ -277,12 +313,19 @@ class ChatRequest(_Asked):
         return any(said.role in ("system", "developer") for said in self.messages)
 
 
+@dataclass
+class _Budget:
+    """What a request may still bring while it is read."""
+
+    parts: int = _MOST_PARTS_OF_ALL
+
+
 def read_request(body: bytes, limits: ServingConfig) -> ChatRequest:
     """The request that a body holds. Raises Refused (400) where it holds none or exceeds a limit."""
     try:
-        request = ChatRequest.model_validate_json(body)
+        request = ChatRequest.model_validate_json(body, context=_Budget())
     except ValidationError as error:
-        raise _misformed(error) from None
+        raise _misformed(error, limits) from None
     except (RecursionError, ValueError):
         raise wrong("invalid_request", "the body is no JSON object of a chat request") from None
     _refuse_unused(request)
@@ -298,13 +341,17 @@ def read_request(body: bytes, limits: ServingConfig) -> ChatRequest:
 
 def _refuse_excess(request: ChatRequest, limits: ServingConfig) -> None:
     if len(request.messages) > limits.messages:
-        raise wrong("too_many_messages", f"more than {limits.messages} messages (serving.messages)", "messages")
+        raise _too_many_messages(limits)
     if any(len(said.text) > limits.message_chars for said in request.messages):
         raise wrong("message_too_long", f"a message has more than {limits.message_chars} characters", "messages")
     if sum(len(said.media) for said in request.messages) > limits.clips:
         raise wrong(
             "too_many_clips", f"more than {limits.clips} clips, pictures and sounds (serving.clips)", "messages"
         )
+
+
+def _too_many_messages(limits: ServingConfig) -> Refused:
+    return wrong("too_many_messages", f"more than {limits.messages} messages (serving.messages)", "messages")
 
 
 def _refuse_unused(request: ChatRequest) -> None:
@@ -335,15 +382,22 @@ def _unknown(name: str, where: str = "") -> Refused:
     return wrong("unknown_parameter", f"{shown or 'a field of the request'}: no such field; leave it out", shown)
 
 
-def _misformed(error: ValidationError) -> Refused:
+def _misformed(error: ValidationError, limits: ServingConfig) -> Refused:
     """The first fault of a request, in words that hold nothing of it."""
+    if error.error_count() > _MOST_FAULTS:
+        return wrong("invalid_request", f"the request has more than {_MOST_FAULTS} faults")
     detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if detail["type"] in ("json_invalid", "json_type", "model_type"):
+    kind, path = detail["type"], _path(detail["loc"])
+    if not detail["loc"]:
         return wrong("invalid_request", "the body is no JSON object of a chat request")
-    if detail["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return _unknown(str(detail["loc"][-1]), f"{where}." if (where := _path(detail["loc"][:-1])) else "")
-    path = _path(detail["loc"])
-    kind = detail["type"]
+    if kind == "too_long" and path == "messages":
+        return _too_many_messages(limits)
+    if kind == "too_long" and detail["loc"][-1] == "parts":
+        return wrong("too_many_parts", f"{path}: more than {_MOST_PARTS} parts", path)
+    if kind == "too_many_parts":
+        return wrong("too_many_parts", f"more than {_MOST_PARTS_OF_ALL} parts of messages", "messages")
     text = detail["msg"].removeprefix("Value error, ") if kind in _NO_QUOTE else kind.replace("_", " ")
     return wrong("invalid_value", f"{path or 'request'}: {text[:1].lower()}{text[1:]}", path or None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def make_server(
 ) -> Server:
     """The server of a service; `routers` are the routes of pages beside the API. `on_start` is told its address.
 
-    Raises ConfigError for an address of other machines without password and TLS, and for a password that is too short;
-    MissingInput where certificate or key is no file.
+    Raises ConfigError for an address of other machines without password and TLS, for a password that is too short, and
+    for a certificate or key that TLS cannot use; MissingInput where one of them is no file.
     """
     config = service.serving
     _refuse_unsafe(config, password)
@@ -119,6 +120,8 @@ def _refuse_unsafe(config: ServingConfig, password: str | None) -> None:
             raise MissingInput(f"serving.{name}: {file} is no file")
     if (config.certificate is None) != (config.key is None):
         raise ConfigError("serving.certificate and serving.key go together")
+    if config.certificate is not None and config.key is not None:
+        _refuse_unusable(config.certificate, config.key)
     if config.media_root is not None and not Path(config.media_root).is_dir():
         raise MissingInput(f"serving.media_root: {config.media_root} is no folder")
     if not is_loopback(config.host) and (password is None or config.certificate is None):
@@ -126,6 +129,28 @@ def _refuse_unsafe(config: ServingConfig, password: str | None) -> None:
             f"serving.host {config.host!r} can be reached from other machines: set SERVE_PASSWORD in the environment, "
             "and serving.certificate and serving.key; or listen on 127.0.0.1"
         )
+
+
+def _refuse_unusable(certificate: str, key: str) -> None:
+    """Raises ConfigError for a certificate or a key that TLS cannot use, a key behind a passphrase among them."""
+    try:
+        # An empty passphrase, or OpenSSL would ask for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        raise ConfigError(_unusable(certificate, key, error)) from None
+
+
+def _unusable(certificate: str, key: str, error: OSError) -> str:
+    """Which of the two is at fault, as a line for the user."""
+    if not isinstance(error, ssl.SSLError):
+        return f"serving.certificate or serving.key: {error.strerror or type(error).__name__}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+    except OSError:
+        return f"serving.certificate: {certificate} is no certificate chain in PEM"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"serving.key: {key} is not the key of serving.certificate"
+    return f"serving.key: {key} is no private key in PEM without a passphrase"
 
 
 class _WithoutTracebacks(logging.Filter):
