@@ -181,6 +181,25 @@ def test_a_second_answer_to_the_same_question_is_a_record_of_its_own() -> None:
     assert [given.id for given in desk.emotion(0).standing] == [second.annotation.id]
 
 
+def test_only_the_first_decision_on_a_question_is_blind() -> None:
+    desk = Desk(2)
+    desk.votes = (vote(desk, 0, {"joy": 1.0}),)
+    first, second = desk.label("ann", 0, "fear", BLIND), desk.label("ann", 0, "joy", BLIND)
+    assert first.annotation.provenance.route == "review: blind, recording not played"
+    assert second.annotation.provenance.route == (
+        "review: 1 answers of others shown, recording not played, decision 2 on this question"
+    )
+    taken = desk.label("bob", 0, "fear", BLIND)
+    desk.taken.add(taken.annotation.id)
+    assert shown_to(desk.emotion(0), "bob", blind=True) == ()
+    again = desk.label("bob", 0, "joy", BLIND)
+    assert again.annotation.provenance.route == (
+        "review: 2 answers of others shown, recording not played, decision 2 on this question"
+    )
+    elsewhere = desk.label("bob", 1, "joy", BLIND)
+    assert elsewhere.annotation.provenance.route == "review: blind, recording not played"
+
+
 def test_a_label_that_the_codebook_does_not_hold_is_refused() -> None:
     desk = Desk(2)
     with pytest.raises(RequestError, match="label of the codebook") as caught:

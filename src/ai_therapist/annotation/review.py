@@ -223,12 +223,14 @@ def decide(
 ) -> Annotation:
     """The annotation that a person's answer makes. A second answer to the same question has an id of its own.
 
-    Raises RequestError for a label that the codebook does not hold.
+    It is blind only where this person has never decided on the question: a decision opens the answers of others, and
+    taking it back does not make them unseen. Raises RequestError for a label that the codebook does not hold.
     """
     if isinstance(answer, Label) and answer.value not in codebook.names(question.task):
         raise RequestError(f"{question.turn.id}: its {question.task.value} must be a label of the codebook")
-    shown = [vote.id for vote in shown_to(question, rater, blind=look.blind)]
     earlier = sum(decision.rater == rater for decision in question.made)
+    others = (*question.votes, *question.by_others(rater))
+    shown = [given.id for given in (others if earlier else shown_to(question, rater, blind=look.blind))]
     seen = frozenset({Modality.TEXT, *((Modality.VIDEO, Modality.AUDIO) if look.played else ())})
     request = [question.task.value, question.turn.id, question.turn.text, sorted(seen), shown, earlier]
     provenance = Provenance(
@@ -245,7 +247,7 @@ def decide(
 
 def _route(shown: int, earlier: int, look: Look) -> str:
     """What the person saw, in words."""
-    others = "blind" if look.blind else f"{shown} answers of others shown"
+    others = "blind" if look.blind and not earlier else f"{shown} answers of others shown"
     played = "recording played" if look.played else "recording not played"
     again = f", decision {earlier + 1} on this question" if earlier else ""
     return f"review: {others}, {played}{again}"

@@ -22,7 +22,7 @@ from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_recording
 from tests.browser import BROWSER, NO_BROWSER
 from tests.serving.servers import Slow
-from tests.serving.studio.opened import running, service_of
+from tests.serving.studio.opened import TOY, running, service_of
 from tests.serving.studio.study import HOSTILE, LINES, evaluated, make_study
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
@@ -109,6 +109,13 @@ def watched(browser: Browser, address: str, look: Look | None = None) -> Watched
     page.goto(address)
     page.wait_for_url("**/")
     return found
+
+
+def posts(seen: Watched) -> list[str]:
+    """The addresses to which the window sends what changes something, as they come."""
+    sent: list[str] = []
+    seen.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    return sent
 
 
 HERE = Path(__file__).parent
@@ -214,6 +221,93 @@ def test_three_utterances_are_labelled_by_keyboard_and_found_in_the_store(
     assert seen.trouble == []
 
 
+def test_keys_decide_nothing_once_review_is_left_and_once_after_coming_back(
+    browser: Browser, workspace: Workspace
+) -> None:
+    with running(workspace) as address:
+        seen = watched(browser, address)
+        sent = posts(seen)
+        page = seen.open("review")
+        page.get_by_label("A pseudonym").fill("ann")
+        page.get_by_label("A pseudonym").press("Enter")
+        in_order_of_time(page)
+        seen.open("sessions")
+        expect(page.locator("h1")).to_have_text("one")
+        for key in ("1", "a", "0", "Enter", "u"):
+            page.keyboard.press(key)
+        seen.open("review")
+        expect(page.locator(".review:not([aria-busy]) .done")).to_contain_text("0 of")
+        assert sent == []
+        assert workspace.decisions.sessions() == ()
+        page.keyboard.press("1")
+        expect(page.locator(".review:not([aria-busy]) .done")).to_contain_text("1 of")
+        expect(page.locator(".review:not([aria-busy]) #ask")).to_have_text("What does the therapist do?")
+        seen.context.close()
+    assert len(sent) == 1
+    (session,) = workspace.decisions.sessions()
+    assert [made.annotation.label for made in workspace.decisions.made(session)] == [EMOTIONS[0]]
+    assert seen.trouble == []
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_review_that_cannot_begin_says_so_and_takes_no_keys(
+    browser: Browser, workspace: Workspace, *, asked: bool
+) -> None:
+    with running(workspace, TOY if asked else StudioOptions(rater="ann")) as address:
+        seen = watched(browser, address)
+        sent = posts(seen)
+        broken = {"status": 500, "json": {"error": {"message": "the store cannot be read"}}}
+        seen.context.route("**/studio/review/queue*", lambda route: route.fulfill(**broken))
+        page = seen.open("review")
+        if asked:
+            page.get_by_label("A pseudonym").fill("ann")
+            page.get_by_label("A pseudonym").press("Enter")
+        expect(page.locator("main").get_by_role("alert")).to_contain_text("the store cannot be read")
+        page.keyboard.press("u")
+        page.keyboard.press("F1")
+        expect(page.locator("#card")).to_contain_text("findahelpline.com")
+        seen.context.close()
+    assert sent == []
+    assert not [line for line in seen.trouble if "Failed to load resource" not in line]
+
+
+def test_sessions_open_after_somebody_else_was_asked_for(browser: Browser, workspace: Workspace) -> None:
+    with running(workspace) as address:
+        seen = watched(browser, address)
+        page = seen.open("review")
+        page.get_by_label("A pseudonym").fill("ann")
+        page.get_by_label("A pseudonym").press("Enter")
+        page.get_by_role("button", name="somebody else").click()
+        expect(page.locator("#rater")).to_be_visible()
+        seen.open("sessions")
+        expect(page.locator("h1")).to_have_text("one")
+        expect(page.locator(".turns .said")).to_have_count(len(LINES))
+        seen.context.close()
+    assert seen.trouble == []
+
+
+def test_a_decision_is_not_blind_where_the_labels_stood_on_the_page_before(
+    browser: Browser, workspace: Workspace
+) -> None:
+    with running(workspace, StudioOptions(rater="ann")) as address:
+        seen = watched(browser, address)
+        page = seen.open("review")
+        in_order_of_time(page)
+        expect(page.locator(".question .others")).to_be_visible()
+        page.keyboard.press("v")
+        expect(page.get_by_text("others' labels come after yours")).to_be_visible()
+        for key, answered in (("1", 1), ("a", 2)):
+            page.keyboard.press(key)
+            expect(page.locator(".review:not([aria-busy]) .done")).to_contain_text(f"{answered} of")
+        seen.context.close()
+    (session,) = workspace.decisions.sessions()
+    assert [made.annotation.provenance.route for made in workspace.decisions.made(session)] == [
+        "review: 1 answers of others shown, recording not played",
+        "review: blind, recording not played",
+    ]
+    assert seen.trouble == []
+
+
 def test_a_second_person_labels_blind_and_sees_kappa_grow(browser: Browser, workspace: Workspace) -> None:
     with running(workspace, StudioOptions(rater="ann")) as address:
         seen = watched(browser, address)
@@ -293,6 +387,44 @@ def test_the_chat_streams_takes_a_clip_and_shows_labels_on_request(
         seen.context.close()
     assert seen.trouble == []
     assert seen.elsewhere == []
+
+
+def test_a_refused_message_goes_back_into_the_box(browser: Browser, workspace: Workspace) -> None:
+    service = service_of()
+    with running(workspace, service=service) as address:
+        seen = watched(browser, address)
+        page = seen.open("chat")
+        expect(page.locator(".notice")).to_be_visible()
+        service.turnstile.closed = True
+        page.get_by_label("Your message").fill("my week\nwas long")
+        page.get_by_label("Your message").press("Enter")
+        expect(page.locator(".log").get_by_role("alert")).to_contain_text("the server is closing")
+        expect(page.locator(".log").get_by_role("alert")).to_contain_text("F1")
+        expect(page.get_by_label("Your message")).to_have_value("my week\nwas long")
+        expect(page.locator(".mine")).to_have_count(0)
+        service.turnstile.closed = False
+        page.get_by_label("Your message").press("Enter")
+        expect(page.locator(".theirs .reply")).to_contain_text("I hear you.")
+        expect(page.locator(".mine")).to_have_count(1)
+        expect(page.get_by_label("Your message")).to_have_value("")
+        seen.context.close()
+    assert not [line for line in seen.trouble if "Failed to load resource" not in line]
+
+
+def test_what_was_written_meanwhile_stays_behind_a_refused_message(browser: Browser, workspace: Workspace) -> None:
+    held: list[Route] = []
+    with running(workspace) as address:
+        seen = watched(browser, address)
+        seen.context.route("**/v1/chat/completions", lambda route: held.append(route))
+        page = seen.open("chat")
+        with page.expect_request("**/v1/chat/completions"):
+            page.get_by_label("Your message").fill("my week was long")
+            page.get_by_label("Your message").press("Enter")
+        page.get_by_label("Your message").fill("and so was the night")
+        held[0].fulfill(status=429, json={"error": {"message": "too many requests wait"}})
+        expect(page.get_by_label("Your message")).to_have_value("my week was long\nand so was the night")
+        seen.context.close()
+    assert not [line for line in seen.trouble if "Failed to load resource" not in line]
 
 
 def test_a_closed_window_leaves_no_conversation_behind(browser: Browser, workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ from ai_therapist.serving.studio.routes import POLICY, StudioOptions
 from ai_therapist.store.workspace import Workspace
 from ai_therapist.testing import make_session
 from tests.serving.studio.opened import Caller, caller
+from tests.serving.studio.study import evaluated
 
 ONE = make_session("one").id
 PATHS = (
@@ -86,6 +87,16 @@ def test_the_key_of_another_studio_opens_nothing(study: Workspace) -> None:
     call.client.cookies.clear()
     assert call.client.get("/", params={"key": other.key.key}).status_code == 401
     assert call.studio.key.cookie != other.key.cookie
+
+
+@pytest.mark.parametrize("foreign", ['foo={"a": 1}', "a=b c", "theme", "=", 'x="', "ä=ö", "a@b=1", 'q="a\\303"', ";;"])
+def test_cookies_of_other_programs_do_not_lock_the_owner_out(page: Caller, foreign: str) -> None:
+    key = page.studio.key
+    page.client.cookies.clear()
+    for header in (f"{foreign}; {key.cookie}={key.key}", f"{key.cookie}={key.key}; {foreign}"):
+        assert page.client.get("/studio/about", headers=[(b"cookie", header.encode())]).status_code == 200
+    for header in (foreign, f"{foreign}; {key.cookie}=wrong", f"{foreign}; {key.key}", f"other={key.key}; {foreign}"):
+        assert page.client.get("/studio/about", headers=[(b"cookie", header.encode())]).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -227,6 +238,29 @@ def test_a_fixed_rater_and_blindness_cannot_be_lifted_by_the_page(study: Workspa
     (kept,) = study.decisions.standing(key["session"])
     assert kept.rater == "ann"
     assert kept.annotation.provenance.route.startswith("review: blind")
+
+
+def test_a_blind_studio_shows_no_label_before_it_is_known_who_labels(study: Workspace) -> None:
+    evaluated(study)
+    call = caller(study, StudioOptions(blind=True))
+    turn = call.client.get(f"/studio/sessions/{ONE}").json()["rows"][1]["id"]
+    body = {"rater": "ann", "session": ONE, "utterance": turn, "task": "emotion", "label": "joy"}
+    decided = {**body, "blind": False, "played": False}
+    assert call.client.post("/studio/review/decide", json=decided, headers=call.changing).status_code == 200
+    for query in ({}, {"blind": "false"}):
+        shown = call.client.get(f"/studio/sessions/{ONE}", params=query).json()
+        assert [row["labels"] for row in shown["rows"]] == [[]] * len(shown["rows"])
+        assert shown["hidden"] is True
+    own = call.client.get(f"/studio/sessions/{ONE}", params={"rater": "ann"}).json()
+    assert [bool(row["labels"]) for row in own["rows"]] == [row["id"] == turn for row in own["rows"]]
+    assert call.client.get("/studio/review/question", params={"session": ONE, "utterance": turn}).status_code == 400
+    assert call.client.get("/studio/dataset").json()["labels"] is None
+    assert call.client.get("/studio/runs").json()["report"] is None
+    assert call.client.get("/studio/report").status_code == 403
+    seeing = caller(study)
+    assert all(row["labels"] for row in seeing.client.get(f"/studio/sessions/{ONE}").json()["rows"])
+    assert seeing.client.get("/studio/dataset").json()["labels"]
+    assert seeing.client.get("/studio/report").status_code == 200
 
 
 def test_a_session_without_the_permission_shows_words_only_in_review(page: Caller) -> None:

@@ -19,17 +19,20 @@ _RUN = "dataset"
 _PREDICTED = {"client_emotion": Task.EMOTION, "strategy": Task.STRATEGY, "therapist_emotion": Task.EMOTION}
 
 
-def dataset_page(workspace: Workspace, questions: Iterable[Question]) -> JsonObject:
-    """Everything the tab shows; what is missing is said, never shown as zero."""
+def dataset_page(workspace: Workspace, questions: Iterable[Question], *, blind: bool = False) -> JsonObject:
+    """Everything the tab shows; what is missing is said, never shown as zero.
+
+    In a blind studio `labels` is None: the counts of a split with one turn are that turn's label.
+    """
     asked = tuple(questions)
     found: JsonObject = {"agreement": agreement_rows(asked), "answers": answer_counts(asked)}
     try:
-        return {**found, **_built(workspace), "missing": None}
+        return {**found, **_built(workspace, blind=blind), "missing": None}
     except MissingInput as error:
         return {**found, "missing": str(error)}
 
 
-def _built(workspace: Workspace) -> JsonObject:
+def _built(workspace: Workspace, *, blind: bool) -> JsonObject:
     run = workspace.load_run(_RUN, "dataset")
     item = next((item for item in run.items if "examples" in item.artefacts), None)
     if item is None:
@@ -37,7 +40,8 @@ def _built(workspace: Workspace) -> JsonObject:
     examples = decode_all(Example, workspace.store.read(item.artefacts["examples"]), "examples of the dataset")
     summary: JsonObject = json.loads(workspace.store.read(item.artefacts["summary"]))
     skipped = [{"name": line.name, "reason": line.reason} for line in run.items if line.status is not Status.DONE]
-    return {"summary": summary, "skipped": skipped, "config": run.config, "labels": label_counts(examples)}
+    labels = None if blind else label_counts(examples)
+    return {"summary": summary, "skipped": skipped, "config": run.config, "labels": labels}
 
 
 def label_counts(examples: Iterable[Example]) -> list[JsonObject]:

@@ -8,11 +8,11 @@ that changes something also needs the token that only the page itself holds.
 from __future__ import annotations
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from secrets import token_hex, token_urlsafe
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -77,7 +77,8 @@ class Doorkeeper:
             await response(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not self._key.opens(_cookie(headers.get("cookie", ""), self._key.cookie)):
+        # Other programs on this machine set cookies as well, and not all of theirs are well formed.
+        if not self._key.opens(cookie_parser(headers.get("cookie", "")).get(self._key.cookie, "")):
             refused = as_response(
                 Refused(401, "no_key", "open the address that the terminal shows", headers=dict(_HEADERS))
             )
@@ -91,12 +92,3 @@ class Doorkeeper:
             await refused(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def _cookie(header: str, name: str) -> str:
-    """The value of a cookie; empty where there is none, or the header cannot be read."""
-    try:
-        morsel = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value

@@ -140,7 +140,7 @@ def studio_router(library: Library, key: Key, options: StudioOptions) -> APIRout
     _add_page(router, key, options)
     _add_sessions(router, library, desk, options)
     _add_review(router, desk, options)
-    _add_results(router, library, desk)
+    _add_results(router, library, desk, options)
     return router
 
 
@@ -231,16 +231,16 @@ def _add_review(router: APIRouter, desk: Desk, options: StudioOptions) -> None:
         return {**_progress(desk, who), "question": None if asked is None else shown.question_key(asked)}
 
 
-def _add_results(router: APIRouter, library: Library, desk: Desk) -> None:
+def _add_results(router: APIRouter, library: Library, desk: Desk, options: StudioOptions) -> None:
     workspace = library.workspace
 
     @router.get("/studio/dataset")
     def dataset() -> JsonObject:
-        return dataset_page(workspace, desk.questions())
+        return dataset_page(workspace, desk.questions(), blind=options.blind)
 
     @router.get("/studio/runs")
     def runs() -> JsonObject:
-        return runs_page(workspace)
+        return runs_page(workspace, blind=options.blind)
 
     @router.get("/studio/runs/compare")
     def compare(one: Annotated[str, Query(max_length=100)], other: Annotated[str, Query(max_length=100)]) -> JsonObject:
@@ -248,6 +248,8 @@ def _add_results(router: APIRouter, library: Library, desk: Desk) -> None:
 
     @router.get("/studio/report")
     def report() -> Response:
+        if options.blind:
+            raise Refused(403, "blind", "the report shows the labels of single turns: open a studio without --blind")
         if not workspace.report_html.exists():
             raise MissingInput("this workspace has no report yet: run  ai-therapist evaluate  first")
         headers = {"content-security-policy": _REPORT_POLICY}

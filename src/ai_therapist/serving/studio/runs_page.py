@@ -22,15 +22,15 @@ _FIGURES = ("accuracy", "macro_f1", "kappa", "ece")
 _RESAMPLES = 2_000
 
 
-def runs_page(workspace: Workspace) -> JsonObject:
-    """Everything the tab shows; what is missing is said."""
+def runs_page(workspace: Workspace, *, blind: bool = False) -> JsonObject:
+    """Everything the tab shows; what is missing is said. A blind studio leads to no report, which shows labels."""
     trainings = [_training(workspace, action) for action in workspace.store.actions() if action.stage == _STAGE]
     current = workspace.find_run("finetuning")
     model = next((item.artefacts.get("model") for item in current.done), None) if current is not None else None
     return {
         "trainings": [{**found, "current": found["model"] == model} for found in trainings],
         "evaluation": _evaluation(workspace),
-        "report": "/studio/report" if workspace.report_html.exists() else None,
+        "report": "/studio/report" if workspace.report_html.exists() and not blind else None,
     }
 
 

@@ -51,13 +51,14 @@ def session_line(recorded: Recorded) -> JsonObject:
 def session_page(recorded: Recorded, questions: Iterable[Question], rater: str | None, *, blind: bool) -> JsonObject:
     """A whole session: media, speakers, and its turns with labels and faults.
 
-    A person who labels sees of others' labels what the review shows too, so that this page gives nothing away.
+    A person who labels sees of others' labels what the review shows too, so that this page gives nothing away. With
+    `blind` somebody of whom it is not known who labels sees none.
     """
     session = recorded.session
     labels: dict[str, list[JsonObject]] = {}
     for question in questions:
         if rater is None:
-            visible = (*question.votes, *question.standing)
+            visible = () if blind else (*question.votes, *question.standing)
         else:
             own = question.of(rater)
             visible = (*shown_to(question, rater, blind=blind), *(() if own is None else (own,)))
@@ -69,7 +70,7 @@ def session_page(recorded: Recorded, questions: Iterable[Question], rater: str |
         "consent": consent_lines(session),
         "transcriber": recorded.transcript.transcriber,
         "speakers": [speaker.model_dump(mode="json") for speaker in session.speakers],
-        "hidden": rater is not None,
+        "hidden": blind or rater is not None,
         "rows": [turn_row(recorded, turn, labels.get(turn.id, [])) for turn in recorded.turns],
     }
 

@@ -55,6 +55,7 @@ export async function openChat(main, about) {
     const turn = h('div', { class: 'theirs', 'aria-busy': 'true' }, h('p', { class: 'reply' }));
     const thinking = h('p', { class: 'note thinking' }, 'thinking …');
     put(thinking);
+    let answered = false;
     try {
       const content = clip ? [{ type: 'text', text }, part(clip, await asDataUrl(clip.blob))] : text;
       const answer = await ask('POST', '/v1/chat/completions', { signal: leaving.signal, body: { stream: true, messages: [{ role: 'user', content }], ai_therapist: { conversation, notices: 'field' } } });
@@ -62,6 +63,7 @@ export async function openChat(main, about) {
       for await (const chunk of chunks(answer)) {
         thinking.remove();
         if (chunk.error) throw new Error(chunk.error.message);
+        answered = true;
         const extra = chunk.ai_therapist ?? {};
         conversation = extra.conversation ?? conversation;
         show(extra.event, turn, put, about);
@@ -70,7 +72,15 @@ export async function openChat(main, about) {
     } catch (error) {
       // A conversation that the server has forgotten cannot go on; the next message begins a new one.
       if (error.status === 404) conversation = 'new';
-      put(error.name === 'AbortError' ? h('p', { class: 'note' }, 'Stopped.') : failure(error));
+      if (error.name === 'AbortError') put(h('p', { class: 'note' }, 'Stopped.'));
+      else {
+        if (!answered) {
+          // What was not taken goes back before what was written meanwhile.
+          mine.remove();
+          words.value = words.value ? `${text}\n${words.value}` : text;
+        }
+        put(refused(error));
+      }
     } finally {
       thinking.remove();
       turn.removeAttribute('aria-busy');
@@ -140,6 +150,13 @@ async function* chunks(answer) {
 
 function notice(text) {
   return h('aside', { class: 'notice' }, text);
+}
+
+/** A message that got no answer may have been a call for help. */
+function refused(error) {
+  const told = failure(error);
+  told.append(h('p', {}, 'The helplines work all the same: press F1.'));
+  return told;
 }
 
 function helpCard(event) {

@@ -21,9 +21,11 @@ function built(found) {
     h('dl', { class: 'tiles' }, tiles.map(([name, count]) => h('div', {}, h('dd', { class: 'value' }, String(count)), h('dt', {}, name)))),
     h('section', { class: 'panel' }, h('h2', {}, 'Splits'), h('p', { class: 'note' }, 'Whole groups (a client, a pair, a channel) lie in one split, and stay there when the dataset grows.'), splits(summary)),
     h('section', { class: 'panel' }, h('h2', {}, 'Labels'),
-      h('p', { class: 'note' }, 'How often each label is the one to predict.'),
-      h('ul', { class: 'legend' }, SPLITS.map((split) => h('li', {}, h('i', { class: `swatch ${split}` }), split))),
-      h('div', { class: 'three' }, found.labels.map(distribution))),
+      found.labels === null ? h('p', { class: 'note' }, 'Hidden: this studio is blind, and the counts of a small split tell what its turns were labelled.') : [
+        h('p', { class: 'note' }, 'How often each label is the one to predict.'),
+        h('ul', { class: 'legend' }, SPLITS.map((split) => h('li', {}, h('i', { class: `swatch ${split}` }), split))),
+        h('div', { class: 'three' }, found.labels.map(distribution)),
+      ]),
     h('section', { class: 'panel' }, h('h2', {}, 'What was left out'), account(found)),
   ];
 }

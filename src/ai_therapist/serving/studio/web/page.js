@@ -25,7 +25,7 @@ export class Refused extends Error {
 
 /** The answer to a request, checked. */
 export async function ask(method, path, { query = {}, body, signal } = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== false);
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== false && value !== '');
   const search = given.length ? `?${new URLSearchParams(given)}` : '';
   const headers = { accept: 'application/json' };
   if (method !== 'GET') headers['x-studio-token'] = TOKEN;

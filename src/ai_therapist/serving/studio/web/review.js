@@ -1,23 +1,36 @@
 // Review: one question at a time, answered by a key; a decision is kept at once and can be taken back.
 
-import { absent, clock, fixed, get, h, kept, many, plain, post, say } from './page.js';
+import { absent, clock, failure, fixed, get, h, kept, many, plain, post, say } from './page.js';
 import { bars, chip } from './sessions.js';
 
 const ORDERS = { disagreement: 'most disagreement first', uncertainty: 'least sure first', time: 'in order of time' };
 const PSEUDONYM = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/;
 
+/** Questions that stood here with answers of others: hiding these again does not make the next decision a blind one. */
+const opened = new Set();
+
 export async function openReview(main, about, rest, current) {
+  let desk = null;
+  const sit = async (rater) => {
+    desk = new Desk(main, about, rater, current);
+    try {
+      await desk.begin();
+    } catch (error) {
+      desk.close();
+      if (current()) main.replaceChildren(failure(error));
+    }
+  };
   const rater = about.rater ?? kept.get('rater');
-  if (!rater) {
+  // Not waited for: the keys must end with the tab, also while the first question is on its way.
+  if (rater) sit(rater);
+  else {
     main.replaceChildren(whoLabels((name) => {
       kept.set('rater', name);
-      openReview(main, about, rest, current);
+      main.replaceChildren(h('p', { class: 'wait' }, 'Loading …'));
+      sit(name);
     }));
-    return null;
   }
-  const desk = new Desk(main, about, rater, current);
-  await desk.begin();
-  return () => desk.close();
+  return () => desk?.close();
 }
 
 function whoLabels(done) {
@@ -75,12 +88,17 @@ class Desk {
     if (!this.current() || !this.main) return undefined;
     this.question = found;
     this.played = false;
+    if (found.shown.length) opened.add(this.named(found));
     this.draw(this.asked(found));
     // The turns that came last matter most.
     const before = this.main.querySelector('.before');
     before.scrollTop = before.scrollHeight;
     say(`${found.task} of the ${found.role}, question ${this.place + 1} of ${this.queue.length}`);
     return undefined;
+  }
+
+  named(question) {
+    return `${this.rater} ${question.utterance} ${question.task}`;
   }
 
   draw(content) {
@@ -194,7 +212,7 @@ class Desk {
     if (!question) return;
     this.again(async () => {
       const { session, utterance, task } = question;
-      this.progress = { ...this.progress, ...await post('/studio/review/decide', { rater: this.rater, session, utterance, task, label, blind: this.blind, played: this.played }) };
+      this.progress = { ...this.progress, ...await post('/studio/review/decide', { rater: this.rater, session, utterance, task, label, blind: this.blind && !opened.has(this.named(question)), played: this.played }) };
       say(`kept: ${label ?? 'cannot tell'}`);
       this.place += 1;
       await this.showQuestion();
