@@ -1,6 +1,8 @@
 """Every command: its help, what a user gets wrong, and the exit codes."""
 
+import codecs
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ai_therapist.cli import COMMANDS
+from ai_therapist.cli.settings import Settings, resolve
+from ai_therapist.extraction.config import AssemblyAIConfig
 from ai_therapist.store.actions import QuarantineRecord
 from ai_therapist.store.codec import canonical_json
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
@@ -50,6 +54,8 @@ def test_python_dash_m_works() -> None:
         (["config", "show", "--set", "extractoin.clips.min_clip_ms=1"], "did you mean 'extraction'?"),
         (["config", "show", "--set", "extraction=1"], "is a table of settings"),
         (["config", "show", "--set", "extraction.clips.min_clip_ms=soon"], "extraction.clips.min_clip_ms"),
+        (["config", "show", "--set", "pipeline.workers=-1"], "pipeline.workers: must be 0 or more"),
+        (["config", "show", "--set", "pipeline.executor=rey"], "pipeline.executor: must be 'local', 'inline' or 'ray'"),
         (["config", "show", "--set", "nothing"], "TABLE.KEY=VALUE"),
         (["config", "show", "-c", "nowhere.toml"], "nowhere.toml: No such file"),
     ],
@@ -67,6 +73,7 @@ def test_a_folder_without_a_recording(run_cli: Cli, tmp_path: Path) -> None:
     assert shown.code == 2
     assert "empty" in shown.err
     assert shown.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_a_recording_without_consent_is_skipped_with_a_reason(run_cli: Cli, tmp_path: Path) -> None:
@@ -118,6 +125,27 @@ def test_settings_as_json_read_back(run_cli: Cli) -> None:
     }
 
 
+def test_settings_as_json_hold_every_setting_that_can_be_set(run_cli: Cli) -> None:
+    shown = json.loads(run_cli("config", "show", "--json", "--set", "extraction.whisper.device=cuda").out)
+    assert shown["extraction"]["whisper"]["device"] == "cuda"
+    assert list(shown["extraction"]["assemblyai"]) == list(AssemblyAIConfig.model_fields)
+    keys = [key for key, *_ in resolve(None, ()).rows()]
+    for key in keys:
+        table = shown
+        for part in key.split("."):
+            table = table[part]
+    assert resolve(None, ()).settings == Settings.model_validate_json(run_cli("config", "show", "--json").out)
+
+
+def test_annotate_without_a_finished_session_says_so(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "rec").mkdir()
+    make_recording(tmp_path / "rec" / "one.mp4")
+    assert run_cli("extract", "rec", "-w", "work", "--set", "pipeline.executor=inline").code == 3
+    shown = run_cli("annotate", "-w", "work", "--set", "pipeline.executor=inline")
+    assert shown.code == 2
+    assert shown.err == "ai-therapist: work: no session is extracted; see  ai-therapist status -w work\n"
+
+
 def test_broken_toml_and_dotenv_are_named(run_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[extraction\n")
     shown = run_cli("config", "show", "-c", "mine.toml")
@@ -126,6 +154,47 @@ def test_broken_toml_and_dotenv_are_named(run_cli: Cli, tmp_path: Path) -> None:
     shown = run_cli("config", "show")
     assert (shown.code, ".env, line 3" in shown.err) == (2, True)
     assert "just words" not in shown.err
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_dotenv_that_is_no_utf8_is_told_without_its_content(run_cli: Cli, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / ".env").write_text("HF_TOKEN=sécret\n", encoding)
+    shown = run_cli("config", "show")
+    assert (shown.code, shown.err) == (2, "ai-therapist: .env: not UTF-8: save it as UTF-8 text\n")
+
+
+def test_a_dotenv_that_is_no_file_is_told(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    shown = run_cli("config", "show")
+    assert (shown.code, shown.err.count("\n")) == (2, 1)
+    assert ".env: Is a directory: it must be a file" in shown.err
+
+
+def test_a_dotenv_that_may_not_be_read_is_told(run_cli: Cli, tmp_path: Path) -> None:
+    # Root reads everything, but nobody follows a circle.
+    (tmp_path / ".env").symlink_to(tmp_path / ".env")
+    shown = run_cli("config", "show")
+    assert (shown.code, shown.err.count("\n")) == (2, 1)
+    assert ".env: Too many levels of symbolic links" in shown.err
+
+
+def test_settings_and_dotenv_may_begin_with_a_byte_order_mark(
+    run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / ".env").write_bytes(codecs.BOM_UTF8 + b"HF_TOKEN=secret-value\n")
+    (tmp_path / "ai-therapist.toml").write_bytes(codecs.BOM_UTF8 + b"[pipeline]\nworkers = 3\n")
+    shown = run_cli("config", "show")
+    assert shown.code == 0, shown.err
+    assert "workers = 3  # ai-therapist.toml" in shown.out
+    assert os.environ["HF_TOKEN"] == "secret-value"
+
+
+def test_settings_that_are_no_utf8_are_told(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[pipeline]\n", "utf-16")
+    shown = run_cli("config", "show", "-c", "mine.toml")
+    assert (shown.code, shown.err) == (2, "ai-therapist: mine.toml: not UTF-8: save it as UTF-8 text\n")
 
 
 def test_credentials_are_never_shown(run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

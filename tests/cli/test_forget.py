@@ -33,7 +33,7 @@ def test_forgetting_is_told_and_final(run_cli: Cli, arc: Arc) -> None:
     assert "bucket" not in shown.out
     again = run_cli("forget", "one", "-w", arc.workspace.root, "--yes")
     assert again.code == 2
-    assert "no session has this name" in again.err
+    assert "no session has this name; runs/extraction.json" in again.err
 
 
 def test_a_copy_elsewhere_is_named_with_what_to_do(run_cli: Cli, arc: Arc) -> None:
@@ -53,9 +53,11 @@ def test_copies_in_buckets_are_named(run_cli: Cli, arc: Arc) -> None:
         assert f"sync push {url} --mirror" in shown.out
 
 
-def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
-    assert run_cli("forget", "one", "-w", arc.workspace.root).code == 130
+@pytest.mark.parametrize("typed", ["n\n", "\n", ""])
+def test_nothing_goes_without_a_yes(run_cli: Cli, arc: Arc, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    shown = run_cli("forget", "one", "-w", arc.workspace.root)
+    assert (shown.code, "nothing was removed" in shown.err) == (2, True)
     assert arc.workspace.load_run("finetuning", "finetune").read == 1
 
 

@@ -39,3 +39,25 @@ def test_a_person_is_named_as_number_and_pseudonym(run_cli: Cli, study: Workspac
     shown = run_cli("labels", "import", "export.json", "-w", "study", "--person", "ada")
     assert (shown.code, "NUMBER=ID" in shown.err) == (2, True)
     assert run_cli("labels", "import", "export.json", "-w", "study", "--person", "4=ada").code == 0
+
+
+def test_the_dataset_is_spoken_of_only_where_something_is_new(run_cli: Cli, study: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "talk.csv").write_text(f"utterance,emotion,rater\n{PARTS.transcript.utterances[0].id},joy,ada\n")
+    first = run_cli("labels", "import", "talk.csv", "-w", "study")
+    assert (first.code, "Make the dataset again" in first.out) == (0, True)
+    again = run_cli("labels", "import", "talk.csv", "-w", "study")
+    assert (again.code, "1 as before" in again.out) == (0, True)
+    assert "Make the dataset again" not in again.out
+
+
+def test_a_sheet_without_a_rater_is_refused_once_and_the_next_file_is_taken(
+    run_cli: Cli, study: Workspace, tmp_path: Path
+) -> None:
+    turn = PARTS.transcript.utterances[0].id
+    (tmp_path / "bare.csv").write_text(f"utterance,emotion\n{turn},joy\n")
+    (tmp_path / "talk.csv").write_text(f"utterance,emotion,rater\n{turn},joy,ada\n")
+    shown = run_cli("labels", "import", "bare.csv", "talk.csv", "-w", "study")
+    assert shown.code == 3
+    assert "refused: bare.csv: no row says who answered: fill its column rater, or add --rater ID" in shown.out
+    assert "talk.csv: 1 new" in shown.out
+    assert run_cli("labels", "import", "bare.csv", "-w", "study", "--rater", "ben").code == 0

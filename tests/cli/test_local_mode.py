@@ -55,6 +55,14 @@ def test_a_source_elsewhere_lets_extract_out(source: str) -> None:
     assert kept("extract", source="recordings")
 
 
+def test_a_start_of_a_fine_tuning_that_is_no_folder_lets_it_out(tmp_path: Path) -> None:
+    assert not kept("finetune", start="someone/tuned")
+    assert not kept("finetune", start="x" * 300)
+    assert kept("finetune", start=str(tmp_path))
+    assert kept("finetune", start=None)
+    assert kept("finetune", "pipeline.network=closed", start="someone/tuned")
+
+
 def test_commands_that_send_are_let_out_and_closed_closes_them_too() -> None:
     assert not kept("publish")
     assert not kept("sync")
@@ -65,7 +73,7 @@ def test_commands_that_send_are_let_out_and_closed_closes_them_too() -> None:
 def test_models_on_this_machine_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for spec in ("embedded", "scripted:a.json", "tuned:folder", f"causal:{tmp_path}", f"videollama2:{tmp_path}"):
         assert is_here(spec)
-    for spec in ("causal:Qwen/Qwen2.5-7B", "gemini", "openai:m", "unknown"):
+    for spec in ("causal:Qwen/Qwen2.5-7B", "gemini", "openai:m", "unknown", f"causal:{'x' * 300}"):
         assert not is_here(spec)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
     assert is_here("openai:m")

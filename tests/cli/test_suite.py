@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Cli
 from tests.evaluation.suites.test_vera_mh import write_personas, write_rubric
 
@@ -61,3 +63,27 @@ def test_vera_mh_holds_conversations_with_the_shell(run_cli: Cli, tmp_path: Path
     assert "without the shell" in stored.out
     assert "two TSV files" in run_cli("suite", "vera-mh").out
     assert run_cli("suite", "vera-mh", "rubric.tsv").code == 2
+
+
+@pytest.mark.parametrize("name", ["stanford", "xstest"])
+@pytest.mark.parametrize("option", ["--model", "--predictions"])
+def test_a_safety_suite_takes_no_other_answers(run_cli: Cli, tmp_path: Path, name: str, option: str) -> None:
+    (tmp_path / "file.csv").write_text("participant_type,id,correct_response\ngpt-4o,a,True\n", "utf-8")
+    value = "embedded" if option == "--model" else "file.csv"
+    shown = run_cli("suite", name, "file.csv", option, value)
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"ai-therapist: {name} takes no {option}: ")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "columns"),
+    [
+        ("stanford", "interjection_responses_trimmed.csv", "participant_type, id, correct_response"),
+        ("xstest", "xstest_prompts.csv", "id, prompt, type, label"),
+    ],
+)
+def test_a_safety_suite_without_a_file_prints_its_layout(run_cli: Cli, name: str, file: str, columns: str) -> None:
+    shown = run_cli("suite", name)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == f"{name}: reads one CSV file, {file}, with the columns {columns}\n"

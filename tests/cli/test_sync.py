@@ -63,7 +63,8 @@ def test_a_workspace_whose_store_is_there_needs_no_copy(bucket: BucketFolder, ru
         (("extract", "youtube:PLabcdefghijklm", "--rights", "none.json"), "No such file"),
     ],
 )
-def test_a_wrong_request_is_one_line(args: tuple[str, ...], told: str, run_cli: Cli) -> None:
+def test_a_wrong_request_is_one_line(args: tuple[str, ...], told: str, run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "one.mp4").write_bytes(b"no recording")
     shown = run_cli(*args)
     assert shown.code == 2
     assert told in shown.err

@@ -1,17 +1,22 @@
 """From a folder to sessions: the whole of extraction on short excerpts of the sample sessions."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.extraction.config import ClipsConfig, ExtractionConfig, RolesConfig
 from ai_therapist.extraction.run import extract
+from ai_therapist.extraction.sources.local import find_recordings
+from ai_therapist.extraction.sources.recording import Recording, Refusal
 from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Clip, Fault, Role, Session, Transcript
+from ai_therapist.store.blobs import hash_file
 from ai_therapist.store.codec import decode, decode_all, encode
 from ai_therapist.store.workspace import ItemRecord, RunRecord, Status, Workspace
 from ai_therapist.testing import RecordingSpec, make_consent, make_recording
@@ -165,3 +170,42 @@ def test_clips_are_cut_from_an_undamaged_recording_only(tmp_path: Path) -> None:
     (again,) = extract(workspace, other, folder, InlineExecutor(workspace.store)).items
     assert again.status is Status.DONE
     assert again.artefacts == done.artefacts
+
+
+@pytest.mark.parametrize(
+    ("transcriber", "reason"),
+    [
+        ("embedded", "a cannot be read (Permission denied)"),
+        ("files", "a: its transcript: a.vtt cannot be read (Permission denied)"),
+    ],
+)
+def test_what_cannot_be_read_any_more_costs_only_its_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transcriber: str, reason: str
+) -> None:
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.mp4").write_text(name)
+        (folder / f"{name}.vtt").write_text("WEBVTT")
+        rights = {"group": name, "consent": json.loads(encode(make_consent()))}
+        (folder / f"{name}.consent.json").write_text(json.dumps(rights))
+    found = find_recordings(folder, hash_file)
+    denied = folder / ("a.mp4" if transcriber == "embedded" else "a.vtt")
+    begin = Path.open
+
+    def open_allowed(path: Path, *args: Any, **kwargs: Any) -> IO[Any]:
+        if path == denied:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        opened: IO[Any] = begin(path, *args, **kwargs)
+        return opened
+
+    class Listed:
+        def recordings(self, workspace: Workspace) -> tuple[Recording | Refusal, ...]:
+            return found
+
+    monkeypatch.setattr(Path, "open", open_allowed)
+    workspace = Workspace(tmp_path / "work")
+    config = ExtractionConfig.model_validate({"transcriber": transcriber})
+    run = extract(workspace, config, Listed(), InlineExecutor(workspace.store))
+    assert [(each.name, each.status) for each in run.items] == [("a", Status.SKIPPED), ("b", Status.QUARANTINED)]
+    assert (run.items[0].reason or "").startswith(reason)

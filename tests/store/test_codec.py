@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from ai_therapist.errors import InvalidRecord
 from ai_therapist.records import Clip, Consent, Fault, TimeSpan, Transcript, Use, Utterance
+from ai_therapist.records.base import Record
 from ai_therapist.store.codec import canonical_json, decode, decode_all, encode, encode_all
 from ai_therapist.testing import make_consent, make_session, make_transcript
 
@@ -52,6 +55,44 @@ def test_errors_name_fields_and_quote_nothing(change: dict[str, object]) -> None
     assert str(caught.value).startswith("utterance 0: ")
     assert next(iter(change)) in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+class Sample(Record):
+    kind: Literal["one", "two"] = "one"
+    use: Use = Use.TRAIN
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    count: Annotated[int, Field(ge=2, lt=9)] = 2
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$")] = "DE"
+    name: Annotated[str, Field(min_length=1, max_length=3)] = "a"
+    pair: Annotated[tuple[str, ...], Field(min_length=1)] = ("a",)
+    on: bool = True
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"kind": SECRET}, "kind: must be 'one' or 'two'"),
+        ({"use": SECRET}, "use: must be 'transcribe'"),
+        ({"share": 0}, "share: must be greater than 0"),
+        ({"share": 2}, "share: must be 1.0 or less"),
+        ({"share": SECRET}, "share: must be a number"),
+        ({"count": 1}, "count: must be 2 or more"),
+        ({"count": 9}, "count: must be less than 9"),
+        ({"count": SECRET}, "count: must be a whole number"),
+        ({"country": SECRET}, "country: must match ^[A-Z]{2}$"),
+        ({"name": ""}, "name: must have 1 characters or more"),
+        ({"name": SECRET}, "name: must have 3 characters or fewer"),
+        ({"name": [SECRET]}, "name: must be text"),
+        ({"pair": []}, "pair: must have 1 entries or more"),
+        ({"pair": SECRET}, "pair: must be a list"),
+        ({"on": SECRET}, "on: must be true or false"),
+    ],
+)
+def test_errors_say_what_is_allowed(change: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidRecord) as caught:
+        decode(Sample, canonical_json(change), "sample")
+    assert str(caught.value).startswith(f"sample: {told}")
+    assert SECRET not in str(caught.value)
 
 
 def test_many_errors_are_counted() -> None:

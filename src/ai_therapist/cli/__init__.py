@@ -1,6 +1,7 @@
 """The command line. Commands are imported when they are used, so that `--help` answers at once."""
 
 import difflib
+import errno
 import os
 import sys
 from importlib import import_module
@@ -45,6 +46,12 @@ COMMANDS: dict[str, str] = {
     "config": "Show the settings in force and where each comes from.",
 }
 """Every command with its one-line help, in the order of the arc."""
+
+_ASKED_WRONGLY = (
+    *(errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR),
+)
+"""What the system says of a path that cannot be used as it was asked for; anything else is a fault."""
 
 _EPILOG = "Exit codes: 0 done; 1 a fault; 2 the request is wrong, nothing was changed; 3 done, but some items were not."
 
@@ -114,9 +121,27 @@ def main() -> NoReturn:
             raise
         click.echo(f"ai-therapist: {error}{_refused()}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        # Nothing may pass by: a traceback may quote what people said.
+        if os.environ.get("AI_THERAPIST_DEBUG"):
+            raise
+        line, code = _unexpected(error)
+        click.echo(f"ai-therapist: {line}{_refused()}", err=True)
+        sys.exit(code)
     finally:
         local_only.end()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> tuple[str, int]:
+    """A line and an exit code for an error that nothing else explains, without its text, which may quote people."""
+    what = type(error).__name__
+    # A path is no speech.
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename}: {error.strerror}" if isinstance(error.filename, str) else error.strerror
+        if error.errno in _ASKED_WRONGLY:
+            return f"{what}: name another path, or see to the rights on it", 2
+    return f"{what}: run again with --debug for more; tracebacks may quote what people said", 1
 
 
 def _refused() -> str:

@@ -31,10 +31,14 @@ def command(ctx: click.Context, workspace: Path, config: Path | None, assignment
     from ai_therapist.annotation.rates import describe_endings
     from ai_therapist.cli.arc import Arc
     from ai_therapist.cli.console import exit_code, out, print_run
+    from ai_therapist.errors import MissingInput
     from ai_therapist.store.workspace import Workspace
 
     settings = load_settings(config, assignments)
-    run = Arc(Workspace.existing(workspace), settings).annotate()
+    place = Workspace.existing(workspace)
+    if not place.load_run("extraction", "extract").done:
+        raise MissingInput(f"{workspace}: no session is extracted; see  ai-therapist status -w {workspace}")
+    run = Arc(place, settings).annotate()
     print_run(run)
     for line in describe_endings(run):
         out.print(line)

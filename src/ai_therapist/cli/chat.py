@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,11 +51,19 @@ def command(
     settings = load_settings(config, assignments)
     spec = model or settings.inference.model
     place = spec or Workspace.existing(workspace)
+    _take_any_bytes()
     announce_model()
     with open_chat(place, settings.inference) as chat:
         _show(chat.opening(), labels=labels)
         out.print(_COMMANDS, style="dim", markup=False)
         _Talk(chat, labels=labels).until_quit()
+
+
+def _take_any_bytes() -> None:
+    """Let no byte that is no text end the conversation: the chat marks it, and so does a line about a file's name."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 class _Talk:
@@ -85,8 +94,7 @@ class _Talk:
             if text.lower() in _LEAVING:
                 say(f"{text.lower()} was not sent; /quit leaves")
             elif text.startswith("/"):
-                word, _, rest = text.partition(" ")
-                self._obey(word.lower(), rest)
+                self._obey(text)
             elif text:
                 self._say(text)
 
@@ -101,24 +109,32 @@ class _Talk:
             say("stopped, and your message is not remembered; go on, or leave with /quit")
         self._clip = None
 
-    def _obey(self, word: str, rest: str) -> None:
+    def _obey(self, line: str) -> None:
+        """Do what a line with a slash says. Words that no command takes are a message: they must be checked."""
         from ai_therapist.cli.console import say
 
-        match word:
-            case "/help":
-                _show([self._chat.help()], labels=False)
-            case "/emotion":
+        first, *words = line.split(maxsplit=1)
+        word = first.lower()
+        if word == "/help":
+            _show([self._chat.help()], labels=False)
+        match word, words:
+            case "/help", []:
+                return
+            case "/emotion", []:
                 self._tell_labels()
-            case "/forget":
+            case "/forget", []:
                 self._chat.forget()
                 self._shown = []
                 _show(self._chat.opening(), labels=False)
-            case "/clip":
-                self._clip = _named_clip(rest)
-            case "/save":
-                _save(self._chat, rest)
-            case _:
+            case "/clip", _:
+                self._clip = _named_clip("".join(words))
+            case "/save", _:
+                _save(self._chat, "".join(words))
+            case _, []:
                 say(f"no command {word}; {_COMMANDS}")
+            case _:
+                say("read as a message, not as a command; /help shows helplines, /quit leaves")
+                self._say(line)
 
     def _tell_labels(self) -> None:
         from ai_therapist.cli.console import say
@@ -138,9 +154,9 @@ def _save(chat: Chat, name: str) -> None:
     from ai_therapist.store.blobs import write_atomically
     from ai_therapist.store.codec import encode
 
-    path = Path(name.strip().strip("'\"")).expanduser()
-    if not name.strip() or path.exists() or not path.parent.is_dir():
-        say(f"{name.strip() or 'nothing'} is no new file; write  /save PATH")
+    path = _typed_path(name)
+    if path is None or path.exists() or not path.parent.is_dir():
+        say(f"{name or 'nothing'} is no new file; write  /save PATH")
         return
     try:
         write_atomically(path, encode(transcript_of(chat)))
@@ -153,11 +169,26 @@ def _save(chat: Chat, name: str) -> None:
 def _named_clip(name: str) -> Path | None:
     from ai_therapist.cli.console import say
 
-    path = Path(name.strip().strip("'\"")).expanduser()
-    if not name.strip() or not path.is_file():
-        say(f"{name.strip() or 'nothing'} is no file; write  /clip PATH")
+    path = _typed_path(name)
+    if path is None or not path.is_file():
+        say(f"{name or 'nothing'} is no file; write  /clip PATH")
         return None
     say(f"{path.name} goes with your next message")
+    return path
+
+
+def _typed_path(name: str) -> Path | None:
+    """The path that was typed, in quotes or without; None where nothing was, or where nobody can look for it."""
+    if not name:
+        return None
+    try:
+        path = Path(name.strip("'\"")).expanduser()
+        # Unlike exists(), which takes some of these faults for an answer and raises others.
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, RuntimeError, ValueError):
+        return None
     return path
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -26,7 +28,7 @@ def show(config: Path | None, assignments: tuple[str, ...], as_json: bool, verbo
     load_dotenv()
     resolved = resolve(config, assignments)
     if as_json:
-        click.echo(json.dumps(resolved.settings.model_dump(mode="json"), indent=2))
+        click.echo(json.dumps(_nested(resolved.rows()), indent=2))
         return
     table = ""
     for key, value, origin, text in resolved.rows():
@@ -34,10 +36,30 @@ def show(config: Path | None, assignments: tuple[str, ...], as_json: bool, verbo
         if head != table:
             table = head
             out.print(f"\n\\[{head}]")
-        shown = json.dumps(value, default=lambda item: sorted(item) if isinstance(item, frozenset) else str(item))
+        shown = json.dumps(value, default=_plain)
         say(f"{name} = {shown}  # {origin}")
         if verbose and text:
             say(f"    {text}")
     out.print("\n# credentials, from the environment or .env")
     for name in CREDENTIALS:
         out.print(f"# {name}: {'set' if os.environ.get(name) else 'not set'}")
+
+
+def _nested(rows: Iterable[tuple[str, object, str, str]]) -> dict[str, object]:
+    """The settings as tables in tables. Their own form in JSON would leave out those that change no result."""
+    whole: dict[str, object] = {}
+    for key, value, _, _ in rows:
+        *heads, name = key.split(".")
+        table = whole
+        for head in heads:
+            table = cast(dict[str, object], table.setdefault(head, {}))
+        table[name] = json.loads(json.dumps(value, default=_plain))
+    return whole
+
+
+def _plain(item: object) -> object:
+    from pydantic import BaseModel
+
+    if isinstance(item, BaseModel):
+        return item.model_dump(mode="json")
+    return sorted(item) if isinstance(item, frozenset) else str(item)

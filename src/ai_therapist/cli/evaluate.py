@@ -51,6 +51,11 @@ def _print_beside_majority(path: Path, systems: Sequence[str]) -> None:
     from ai_therapist.store.codec import decode
 
     report = decode(Report, path.read_bytes(), path.name)
+    if not report.examples["test"]:
+        out.print(
+            "Nothing is scored: the held-out split is empty; three splits need at least three groups", markup=False
+        )
+        return
     there = [name for name in systems if name in report.evaluation]
     shown = [name for name in there if name in {there[0], "majority"}]
     for field in ("client_emotion", "strategy", "therapist_emotion"):

@@ -92,9 +92,15 @@ def _open(source: str, rights: Path | None, refresh: bool, settings: Settings) -
         )
     from ai_therapist.extraction.sources.local import LocalFolder
 
-    if not Path(source).is_dir():
+    folder = LocalFolder(Path(source))
+    try:
+        there = folder.folder.is_dir()
+    except OSError as error:
+        raise click.UsageError(f"{source}: {error.strerror or 'cannot be read'}: name another folder") from None
+    if not there:
         raise click.UsageError(f"{source} is no folder: name the folder, bucket folder or playlist of the recordings")
-    return LocalFolder(Path(source))
+    folder.look()
+    return folder
 
 
 def _fetchers(workers: int) -> Callable[[Store], Executor]:

@@ -36,7 +36,7 @@ def command(session: str, yes: bool, workspace: Path) -> None:
     for ledger in found.ledgers:
         out.print(f"  {ledger}: rested on this session; run it again without it", markup=False)
     if not yes:
-        click.confirm("Remove all this for good?", abort=True, err=True)
+        _ask()
     forget(place, found)
     out.print("Forgotten. The recording will be refused if it comes back.")
     for job in found.jobs:
@@ -64,3 +64,15 @@ def command(session: str, yes: bool, workspace: Path) -> None:
             "then squash its history, or delete it",
             markup=False,
         )
+
+
+def _ask() -> None:
+    """Raises RequestError unless the answer is yes; none at all is no."""
+    from ai_therapist.errors import RequestError
+
+    try:
+        sure = click.confirm("Remove all this for good?", err=True)
+    except click.Abort:
+        sure = False
+    if not sure:
+        raise RequestError("nothing was removed")

@@ -66,15 +66,31 @@ def take(
 
     raters = dict(_pair(text) for text in people)
     place = Workspace.existing(workspace)
-    refused = 0
+    refused = new = 0
     for path in files:
+        if rater is None and _names_nobody(path):
+            say(f"refused: {path.name}: no row says who answered: fill its column rater, or add --rater ID")
+            refused += 1
+            continue
         done = take_in(place, path, rater=rater, raters=raters, played=played)
         for each in done.refused:
             say(f"refused: {each.where}: {each.reason}")
         refused += len(done.refused)
+        new += done.new
         say(f"{path.name}: {done.new} new, {done.same} as before, {len(done.refused)} refused")
-    say("Make the dataset again to use them:  ai-therapist dataset")
+    if new:
+        say("Make the dataset again to use them:  ai-therapist dataset")
     ctx.exit(3 if refused else 0)
+
+
+def _names_nobody(path: Path) -> bool:
+    """Whether a CSV holds answers, and none of them with a rater."""
+    from ai_therapist.annotation.exchange.csv_table import read_csv
+
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    raters = [each.rater for each in read_csv(path.read_bytes(), path.name, None)]
+    return bool(raters) and not any(raters)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -55,7 +55,15 @@ def is_here(spec: str) -> bool:
     kind, _, where = spec.partition(":")
     if kind == "openai":
         return is_loopback(base_url())
-    return kind in _HERE or (kind in _HERE_WITH_FOLDER and Path(where).is_dir())
+    return kind in _HERE or (kind in _HERE_WITH_FOLDER and _is_folder(where))
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a folder of this machine has the name; False for one that no file system holds."""
+    try:
+        return Path(name).is_dir()
+    except OSError:
+        return False
 
 
 def _elsewhere(settings: Settings, command: str, arguments: Mapping[str, object]) -> Iterator[bool]:
@@ -64,11 +72,14 @@ def _elsewhere(settings: Settings, command: str, arguments: Mapping[str, object]
     yield command in _MADE_TO_SEND
     yield bool(settings.pipeline.store) or has_store_elsewhere(arguments.get("workspace"))
     yield settings.pipeline.executor == "ray"
+    start = arguments.get("start")
+    # The start of a fine-tuning that is no folder is an id of the Hub.
+    yield isinstance(start, str) and not _is_folder(start)
     yield str(arguments.get("source", "")).startswith(("gs://", "s3://", "youtube:", "http:", "https:"))
     yield extraction.transcriber == "assemblyai"
     whisper = extraction.whisper
     yield extraction.transcriber == "whisper" and (whisper.download or whisper.diariser.startswith("pyannote"))
-    yield not base.is_random and not all(Path(name).is_dir() for name in (base.language, base.media) if name != "none")
+    yield not base.is_random and not all(_is_folder(name) for name in (base.language, base.media) if name != "none")
     labelling = settings.annotation
     models = {labelling.annotator, labelling.clip_annotator, *labelling.panel, extraction.roles.model}
     models |= {*settings.evaluation.models, settings.inference.model, settings.inference.labels}

@@ -24,17 +24,26 @@ def workspace_option(function: Callable[P, R]) -> Callable[P, R]:
         type=click.Path(path_type=Path, file_okay=False),
         default=Path("workspace"),
         show_default=True,
-        callback=_let_out_to_its_store,
+        callback=_looked_at,
         help="Folder that holds the store, the ledgers and the readable view.",
     )(function)
 
 
-def _let_out_to_its_store(ctx: click.Context, _: click.Parameter, workspace: Path) -> Path:
-    """A command that is kept on this machine because it uses no part elsewhere may use one store elsewhere."""
+def _looked_at(ctx: click.Context, _: click.Parameter, workspace: Path) -> Path:
+    """The workspace as it was named. Raises RequestError for a path that cannot be one.
+
+    A command that is kept on this machine because it uses no part elsewhere may use one store elsewhere.
+    """
     from ai_therapist.cli.local_mode import WITHOUT_PARTS, has_store_elsewhere
+    from ai_therapist.errors import RequestError
     from ai_therapist.pipeline import local_only
 
-    if ctx.info_name in WITHOUT_PARTS and workspace.is_dir() and has_store_elsewhere(workspace):
+    try:
+        elsewhere = workspace.is_dir() and has_store_elsewhere(workspace)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RequestError(f"--workspace {workspace}: {reason}: name a folder that you may use") from None
+    if elsewhere and ctx.info_name in WITHOUT_PARTS:
         local_only.end()
     return workspace
 

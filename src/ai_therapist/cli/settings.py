@@ -9,9 +9,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ai_therapist.annotation.config import AnnotationConfig
 from ai_therapist.dataset.config import DatasetConfig
@@ -50,7 +50,7 @@ class PipelineConfig(StageConfig):
     executor: Literal["local", "inline", "ray"] = "local"
     """local: worker processes of this machine. inline: one after the other in this process. ray: the cluster that
     RAY_ADDRESS names; all nodes must see the workspace at the same path."""
-    workers: int = 0
+    workers: Annotated[int, Field(ge=0)] = 0
     """Worker processes, 1 or more; 0 takes one per core. With ray: one per core of the whole cluster."""
     network: Literal["auto", "closed", "open"] = "auto"
     """Whether other computers may be reached. auto: not where every part in use runs on this machine; a worker
@@ -111,11 +111,21 @@ def resolve(config: Path | None, assignments: Sequence[str]) -> Resolved:
 def load_dotenv(path: Path = Path(".env")) -> None:
     """Put the known names of a `.env` file into the environment; what is set there already wins.
 
-    Raises ConfigError for a line that is not NAME=VALUE; the message shows its number, never its content.
+    Raises ConfigError for a file that cannot be read or is no UTF-8, and for a line that is not NAME=VALUE; the message
+    shows its number, never its content.
     """
-    if not path.exists():
+    try:
+        content = path.read_text("utf-8-sig")
+    except FileNotFoundError:
         return
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise ConfigError(f"{path}: {reason}: it must be a file of NAME=VALUE lines that you may read") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8: save it as UTF-8 text") from None
+    if "\0" in content:
+        raise ConfigError(f"{path}: not UTF-8: save it as UTF-8 text")
+    for number, line in enumerate(content.splitlines(), start=1):
         text = line.strip().removeprefix("export ")
         if not text or text.startswith("#"):
             continue
@@ -128,10 +138,12 @@ def load_dotenv(path: Path = Path(".env")) -> None:
 
 def _read_toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8: save it as UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 

@@ -52,12 +52,12 @@ def command(
     """
     from ai_therapist.cli.console import out
     from ai_therapist.cli.local_mode import keep_local_with
-    from ai_therapist.errors import ConfigError
+    from ai_therapist.errors import ConfigError, RequestError
     from ai_therapist.evaluation.config import Resampling
     from ai_therapist.evaluation.suites.labelled import SUITES
     from ai_therapist.evaluation.suites.layout import read_table
     from ai_therapist.evaluation.suites.run import run_suite
-    from ai_therapist.evaluation.suites.safety import SAFETY_SUITES
+    from ai_therapist.evaluation.suites.safety import LAYOUTS, SAFETY_SUITES
     from ai_therapist.evaluation.suites.vera_mh import NAME as VERA_MH
     from ai_therapist.models.catalogue import open_model
     from ai_therapist.store.blobs import write_atomically
@@ -69,11 +69,21 @@ def command(
     keep_local_with(spec)
     resampling = Resampling(resamples)
     if name == VERA_MH:
+        if spec is not None and predictions is not None:
+            raise RequestError(
+                "--predictions scores what was said already, --model asks a model: leave one of them out"
+            )
         judged = _vera_mh(files, spec, predictions, resampling)
         if judged is None:
             return
         data = encode(judged)
     elif name in SAFETY_SUITES:
+        if spec is not None or predictions is not None:
+            given = "--model" if spec is not None else "--predictions"
+            raise RequestError(f"{name} takes no {given}: it scores what is in its file alone; leave {given} out")
+        if not files:
+            out.print(f"{name}: reads {LAYOUTS[name]}", markup=False)
+            return
         rates = SAFETY_SUITES[name](files, resampling)
         _print_rates(rates)
         data = encode(rates)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from ai_therapist.errors import StoreError
+from ai_therapist.errors import MissingInput, StoreError
 from ai_therapist.extraction import roles, transcription, turns, vote
 from ai_therapist.extraction.clips import cut_clips
 from ai_therapist.extraction.config import (
@@ -202,18 +202,36 @@ def _admitted(workspace: Workspace, config: ExtractionConfig, entry: Recording |
     reason = first_refusal(source.consent, transcription_uses(leaves=config.transcriber in transcription.LEAVING))
     if reason is not None:
         return _left_out(source.name, f"{source.name}: {reason}")
-    if not workspace.store.has(source.sha256) and workspace.store.put_file(entry.path) != source.sha256:
-        return _left_out(source.name, f"{source.name} changed while it was read: run the command again")
+    reason = None if workspace.store.has(source.sha256) else _take_in(workspace, entry)
+    if reason is not None:
+        return _left_out(source.name, reason)
     artefacts = entry.artefacts | {"source": workspace.store.put_bytes(encode(source)), "recording": source.sha256}
     if config.transcriber == "files":
         if entry.beside is None:
             reason = f"{source.name}: transcripts are looked for beside recordings of a folder or a bucket only"
             return _left_out(source.name, reason)
-        beside = files.find_beside(source.name, entry.beside)
+        try:
+            beside = files.find_beside(source.name, entry.beside)
+        except MissingInput as error:
+            return _left_out(source.name, f"{source.name}: its transcript: {error}")
         if isinstance(beside, str):
             return _left_out(source.name, beside)
         artefacts |= {name: workspace.store.put_bytes(content) for name, content in beside.artefacts().items()}
     return Item(source.session_id, source.name, artefacts)
+
+
+def _take_in(workspace: Workspace, entry: Recording) -> str | None:
+    """Keep the bytes of a recording; returns the reason where that cannot be done."""
+    name = entry.source.name
+    try:
+        # Opened here as well, so that a file that cannot be read is not told as a fault of the store.
+        with entry.path.open("rb"):
+            kept = workspace.store.put_file(entry.path)
+    except MissingInput as error:
+        return f"{name}: {error}"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror}): give yourself the right to read it"
+    return None if kept == entry.source.sha256 else f"{name} changed while it was read: run the command again"
 
 
 def _left_out(name: str, reason: str, status: Status = Status.SKIPPED) -> ItemRecord:

@@ -6,6 +6,7 @@ from datetime import date
 from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from ai_therapist.errors import InvalidRecord
 
@@ -60,15 +61,43 @@ def decode_all(kind: type[RecordT], data: bytes, where: str) -> tuple[RecordT, .
 def describe(error: ValidationError) -> str:
     """Field paths and kinds of error, never the value: pydantic's own text would print what people said."""
     kinds = [
-        f"{'.'.join(str(step) for step in detail['loc']) or 'record'}: {_kind(detail['type'], detail['msg'])}"
-        for detail in error.errors(include_url=False, include_input=False, include_context=False)
+        f"{'.'.join(str(step) for step in detail['loc']) or 'record'}: {_kind(detail)}"
+        for detail in error.errors(include_url=False, include_input=False)
     ]
     shown = "; ".join(kinds[:5])
     return shown if len(kinds) <= 5 else f"{shown}; and {len(kinds) - 5} more"
 
 
-def _kind(kind: str, message: str) -> str:
+_ALLOWED = {
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have {min_length} characters or more",
+    "string_too_long": "must have {max_length} characters or fewer",
+    "too_short": "must have {min_length} entries or more",
+    "too_long": "must have {max_length} entries or fewer",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "frozen_set_type": "must be a list",
+    "dict_type": "must be a table of named values",
+    "model_type": "must be a table of named values",
+    "json_invalid": "not valid JSON",
+}
+"""What is allowed, by the kind of error. Filled from the declaration of the field alone, never from the input."""
+
+
+def _kind(detail: ErrorDetails) -> str:
+    kind = detail["type"]
     # Only our own rules and these kinds have messages that cannot quote the input.
     if kind in {"value_error", "missing", "extra_forbidden"}:
-        return message.removeprefix("Value error, ")
-    return "not valid JSON" if kind == "json_invalid" else kind.replace("_", " ")
+        return detail["msg"].removeprefix("Value error, ")
+    return _ALLOWED.get(kind, kind.replace("_", " ")).format_map(detail.get("ctx", {}))

@@ -178,7 +178,7 @@ def test_a_file_for_one_person_shows_nobody_elses_answers(place: Workspace) -> N
         (("{0}", "ada", "", "Open question"), "write 'Open questions'"),
         (("utt_000000000000", "ada", "joy", ""), "no turn that may be labelled here"),
         (("{1}", "ada", "", "Approval"), "since a client spoke"),
-        (("{0}", "", "joy", ""), "a pseudonym"),
+        (("{0}", "", "joy", ""), "nobody is named"),
         (("{0}", "ada@example.org", "joy", ""), "a pseudonym"),
     ],
 )

@@ -135,3 +135,20 @@ def test_transcripts_beside_the_objects_are_taken(
     assert [(one.speaker, one.text) for one in transcript.utterances] == [("A", "how are you")]
     again = extract(workspace, config, source, InlineExecutor(workspace.store))
     assert again.done == run.done
+
+
+def test_a_consent_record_that_goes_away_costs_only_its_recording(
+    bucket: BucketFolder, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bucket, "anna.mp4", b"anna")
+    put(bucket, "ben.mp4", b"ben")
+    read = BucketFolder.read
+
+    def read_or_miss(folder: BucketFolder, name: str) -> bytes:
+        if name == "anna.consent.json":
+            raise MissingInput("anna.consent.json is not there")
+        return read(folder, name)
+
+    monkeypatch.setattr(BucketFolder, "read", read_or_miss)
+    found = names(BucketSource(bucket, InlineExecutor).recordings(workspace))
+    assert found == ["- anna.mp4 has no consent record that can be read: anna.consent.json is not there", "ben"]

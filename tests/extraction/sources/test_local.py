@@ -1,5 +1,7 @@
 """Which recordings of a folder are taken, and why others are not."""
 
+import codecs
+import errno
 import hashlib
 import json
 import random
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_therapist.errors import MissingInput
-from ai_therapist.extraction.sources.local import find_recordings
+from ai_therapist.extraction.sources.local import FolderNeighbours, LocalFolder, find_recordings
 from ai_therapist.extraction.sources.recording import Recording, Refusal, natural_key
 from ai_therapist.records import Use
 from ai_therapist.store.blobs import hash_file
@@ -133,3 +135,83 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (home / "c.mp4").write_text("c")
     (home / "c.consent.json").symlink_to(away / "secret.consent.json")
     assert "has no consent record" in reason_of(home)
+
+
+def test_a_consent_record_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    rights = put(tmp_path, "a.mp4").with_name("a.consent.json")
+    rights.write_bytes(codecs.BOM_UTF8 + rights.read_bytes())
+    assert names_of(tmp_path) == ["a.mp4"]
+
+
+def test_a_recording_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        put(tmp_path, name)
+
+    def digest(path: Path) -> str:
+        if path.name == "a.mp4":
+            raise MissingInput(f"{path}: Permission denied")
+        if path.name == "b.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return hash_file(path)
+
+    found = find_recordings(tmp_path, digest)
+    assert [type(entry) for entry in found] == [Refusal, Refusal, Recording]
+    for entry in found[:2]:
+        assert isinstance(entry, Refusal)
+        assert f"{entry.name} cannot be read (" in entry.reason
+        assert "Permission denied" in entry.reason
+
+
+def test_a_consent_record_that_cannot_be_read_costs_only_its_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a.mp4")
+    put(tmp_path, "b.mp4")
+    deny(monkeypatch, "a.consent.json")
+    assert names_of(tmp_path) == ["- a.mp4", "b.mp4"]
+    assert reason_of(tmp_path).startswith("a.consent.json cannot be read (Permission denied): ")
+
+
+def test_folders_and_links_that_lead_nowhere_cost_only_themselves(tmp_path: Path) -> None:
+    put(tmp_path, "d.mp4")
+    (tmp_path / "a.mp4").mkdir()
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    (tmp_path / "c.mp4").symlink_to(tmp_path / "c.mp4")
+    put(tmp_path, "e.mp4")
+    (tmp_path / "e.consent.json").unlink()
+    (tmp_path / "e.consent.json").symlink_to(tmp_path / "e.consent.json")
+    assert names_of(tmp_path) == ["- a.mp4", "- b.mp4", "- c.mp4", "d.mp4", "- e.mp4"]
+    assert set(FolderNeighbours(tmp_path).sizes()) == {"d.mp4", "d.consent.json", "e.mp4"}
+
+
+def test_a_neighbour_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a.mp4")
+    deny(monkeypatch, "a.vtt")
+    with pytest.raises(MissingInput, match=r"a\.vtt cannot be read \(Permission denied\)"):
+        FolderNeighbours(tmp_path).read("a.vtt")
+
+
+def test_a_folder_is_looked_at_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingInput, match="holds no recording"):
+        LocalFolder(tmp_path).look()
+    put(tmp_path, "a.mp4")
+    LocalFolder(tmp_path).look()
+
+    def iterdir(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(MissingInput, match="Permission denied: give a folder that you may read"):
+        LocalFolder(tmp_path).look()
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """No file of this name can be read, also not by root."""
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)

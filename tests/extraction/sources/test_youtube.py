@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -246,3 +247,5 @@ def test_a_rights_file_is_read(tmp_path: Path) -> None:
     found = load_rights(path)
     assert found.of(f"playlist:{PLAYLIST}", OWN) == rights(Basis.LICENCE_CC0)
     assert found.of(f"video:{OWN}", OWN) is None
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert load_rights(path) == found

@@ -106,6 +106,8 @@ def take(given: Iterable[Given], questions: Questions, codebook: Codebook, sourc
 
 def _fault(given: Given, questions: Questions, codebook: Codebook) -> str | None:
     """Why an answer cannot be taken, or None where it can."""
+    if not given.rater:
+        return "nobody is named: fill the column rater, or add --rater ID"
     try:
         _RATER.validate_python(given.rater)
     except ValidationError:

@@ -115,7 +115,11 @@ class BucketSource:
         beside = f"{stem}.consent.json"
         if beside not in listed or listed[beside].size > _LONGEST_RIGHTS_BYTES:
             return f"{name} has no consent record: write {beside} beside it, as docs/extraction.md shows"
-        rights = read_rights(self.folder.read(beside), beside, name)
+        try:
+            data = self.folder.read(beside)
+        except MissingInput as error:
+            return f"{name} has no consent record that can be read: {error}"
+        rights = read_rights(data, beside, name)
         if not isinstance(rights, str):
             taken[folded(stem)] = name
         return rights

@@ -38,12 +38,14 @@ class FolderNeighbours:
     def sizes(self) -> dict[str, int]:
         """Their names, each with its size in bytes."""
         home = self.folder.resolve()
-        files = (path for path in self.folder.iterdir() if path.is_file() and path.resolve().is_relative_to(home))
-        return {path.name: path.stat().st_size for path in files}
+        return {path.name: path.stat().st_size for path in self.folder.iterdir() if _lies_in(path, home)}
 
     def read(self, name: str) -> bytes:
-        """Content of one of them."""
-        return (self.folder / name).read_bytes()
+        """Content of one of them. Raises MissingInput where it cannot be read."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise MissingInput(_unreadable(name, error)) from None
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,17 @@ class LocalFolder:
         """Every recording of the folder. Raises MissingInput where it is no folder or holds none."""
         return find_recordings(self.folder, workspace.index.source_digest)
 
+    def look(self) -> None:
+        """Raises MissingInput as `recordings` does; nothing is read yet."""
+        _candidates(self.folder)
+
 
 def find_recordings(folder: Path, digest: Callable[[Path], str]) -> tuple[Recording | Refusal, ...]:
     """The recordings of `folder`, numbers in names in their natural order; `digest` gives a file's sha256.
 
     Raises MissingInput where `folder` is no folder or holds no recording at all.
     """
-    if not folder.is_dir():
-        raise MissingInput(f"{folder}: no such folder; give the folder that holds the recordings")
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    if not paths:
-        raise MissingInput(f"{folder} holds no recording; looked for {', '.join(sorted(SUFFIXES))}")
+    paths = _candidates(folder)
     names: dict[str, str] = {}
     contents: dict[str, str] = {}
     found: list[Recording | Refusal] = []
@@ -76,12 +78,25 @@ def find_recordings(folder: Path, digest: Callable[[Path], str]) -> tuple[Record
     return tuple(found)
 
 
+def _candidates(folder: Path) -> list[Path]:
+    """What the names say are recordings."""
+    try:
+        if not folder.is_dir():
+            raise MissingInput(f"{folder}: no such folder; give the folder that holds the recordings")
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    except OSError as error:
+        raise MissingInput(f"{folder}: {error.strerror or 'cannot be read'}: give a folder that you may read") from None
+    if not paths:
+        raise MissingInput(f"{folder} holds no recording; looked for {', '.join(sorted(SUFFIXES))}")
+    return paths
+
+
 def _admit(
     folder: Path, path: Path, names: dict[str, str], contents: dict[str, str], digest: Callable[[Path], str]
 ) -> Recording | str:
     """The recording at `path`, or the reason why it is left out."""
     home = folder.resolve()
-    if not path.resolve().is_relative_to(home) or not path.is_file():
+    if not _lies_in(path, home):
         return f"{path.name} is a link that leads out of the folder, or no file: copy the recording itself here"
     # Some file systems do not tell such names apart, and the readable view must not mix them up.
     name = folded(path.stem)
@@ -90,7 +105,10 @@ def _admit(
     rights = _rights(path, home)
     if isinstance(rights, str):
         return rights
-    sha256 = digest(path)
+    try:
+        sha256 = digest(path)
+    except (MissingInput, OSError) as error:
+        return _unreadable(path.name, error)
     if sha256 in contents:
         return f"{path.name} has the same content as {contents[sha256]}, which is kept: remove one of them"
     names[name] = contents[sha256] = path.name
@@ -102,6 +120,24 @@ def _rights(path: Path, home: Path) -> RightsFile | str:
     beside = path.with_name(f"{path.stem}.consent.json")
     if len(os.fsencode(beside.name)) > _LONGEST_NAME:
         return f"{path.name} has a name too long for a consent record beside it: rename it"
-    if not beside.is_file() or not beside.resolve().is_relative_to(home):
+    if not _lies_in(beside, home):
         return f"{path.name} has no consent record: write {beside.name} beside it, as docs/extraction.md shows"
-    return read_rights(beside.read_bytes(), beside.name, path.name)
+    try:
+        data = beside.read_bytes()
+    except OSError as error:
+        return _unreadable(beside.name, error)
+    return read_rights(data, beside.name, path.name)
+
+
+def _lies_in(path: Path, home: Path) -> bool:
+    """Whether a path is a file, and no link that leads out of the folder or in a circle."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):
+        # A circle of links is a RuntimeError up to Python 3.12.
+        return False
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"{name} cannot be read ({reason}): give yourself the right to read it, or take it out of the folder"

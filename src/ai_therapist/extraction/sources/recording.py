@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -86,7 +87,8 @@ def folded(name: str) -> str:
 def read_rights(data: bytes, record: str, recording: str) -> RightsFile | str:
     """The rights in the file `record`, or the reason why `recording` is left out."""
     try:
-        rights = decode(RightsFile, data, record)
+        # Editors of Windows begin a file with the mark.
+        rights = decode(RightsFile, data.removeprefix(codecs.BOM_UTF8), record)
     except InvalidRecord as error:
         return f"{error}: correct it as docs/extraction.md shows"
     reason = refusal(rights.consent, Use.TRANSCRIBE)

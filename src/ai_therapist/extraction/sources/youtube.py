@@ -7,6 +7,7 @@ rights.json    {"playlists": {"PL…": {"group": …, "consent": {…}}}, "video
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -66,7 +67,7 @@ class Downloads(Record):
 def load_rights(path: Path) -> YouTubeRights:
     """The rights file. Raises MissingInput or InvalidRecord that names the file and the field."""
     try:
-        return decode(YouTubeRights, path.read_bytes(), path.name)
+        return decode(YouTubeRights, path.read_bytes().removeprefix(codecs.BOM_UTF8), path.name)
     except OSError as error:
         raise MissingInput(f"{path}: {error.strerror or 'cannot be read'}") from None
     except InvalidRecord as error:
