@@ -25,7 +25,9 @@ def test_exit_codes(kind: type[errors.AiTherapistError], code: int) -> None:
 
 
 def test_missing_extra_names_the_command() -> None:
-    assert "pip install 'ai-therapist[speech]'" in str(errors.MissingExtra("transcription", "pocketsphinx", "speech"))
+    assert "pip install -c constraints.txt -e '.[speech]'" in str(
+        errors.MissingExtra("transcription", "pocketsphinx", "speech")
+    )
 
 
 @pytest.mark.parametrize(

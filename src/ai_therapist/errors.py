@@ -48,7 +48,7 @@ class MissingExtra(RequestError):
     """A package that the chosen part needs is not installed."""
 
     def __init__(self, part: str, package: str, extra: str) -> None:
-        super().__init__(f"{part} needs {package!r}: install it with  pip install 'ai-therapist[{extra}]'")
+        super().__init__(f"{part} needs {package!r}: install it with  {install_command(extra)}  where the project lies")
 
 
 class NotPermitted(RequestError):
@@ -105,6 +105,11 @@ class Postponed(AiTherapistError):
 
 class StoreError(AiTherapistError):
     """The disk fails, or the store holds something it must not hold, as a blob that does not match its name."""
+
+
+def install_command(extra: str) -> str:
+    """What brings an extra, in the folder of the project: no package index has it."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def bare_address(text: str) -> str:

@@ -169,5 +169,5 @@ def test_a_row_names_neither_group_nor_media_path() -> None:
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"'pyarrow'.*ai-therapist\[train\]"):
+    with pytest.raises(MissingExtra, match=r"'pyarrow'.*\[train\]"):
         write_table(REPLIES, {Split.TRAIN: [{}]}, tmp_path)

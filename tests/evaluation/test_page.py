@@ -10,7 +10,7 @@ from ai_therapist.evaluation.audit import Leak, LeakAudit
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, Training
 from ai_therapist.evaluation.page import render_page, show_figure, show_percent, show_score
 from ai_therapist.evaluation.report import build_report
-from ai_therapist.records import Scored, Unscored
+from ai_therapist.records import Scored, Split, Unscored
 from tests.evaluation.test_report import FEW, evidence
 from tests.evaluation.test_worst import sure_of, with_predictions
 
@@ -82,6 +82,17 @@ def test_it_says_what_its_figures_are_worth(whole: str) -> None:
     assert "not how good it can be" in whole
     assert "Intervals over 2 held-out sessions only hint" in whole
     assert "People: nobody was asked." in whole
+
+
+def test_an_empty_held_out_split_is_explained_once() -> None:
+    nothing = replace(
+        evidence(),
+        examples=tuple(one for one in evidence().examples if one.split is not Split.TEST),
+        predictions={},
+        replies={},
+    )
+    page = render_page(build_report(nothing, FEW), nothing)
+    assert page.count("three splits need at least three groups") == 1
 
 
 def test_dark_mode_and_phones_are_thought_of(whole: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ai_therapist.errors import MissingInput
 from ai_therapist.evaluation import run as evaluation_run
-from ai_therapist.evaluation.config import EvaluationConfig
+from ai_therapist.evaluation.config import EvaluationConfig, SystemName
 from ai_therapist.evaluation.predictions import Prediction
 from ai_therapist.evaluation.run import evaluate
 from ai_therapist.models.catalogue import open_model
@@ -19,6 +19,7 @@ from ai_therapist.pipeline.executors import InlineExecutor
 from ai_therapist.pipeline.workers import LocalExecutor
 from ai_therapist.records import Annotation, Example, Split, Task
 from ai_therapist.store.codec import decode_all, encode, encode_all
+from ai_therapist.store.forget import forget, plan
 from ai_therapist.store.workspace import RunRecord, Status, Workspace
 from tests.evaluation.arc import make_arc, make_gold, write_golds
 from tests.models.test_contextual import save_encoder
@@ -179,6 +180,18 @@ def test_without_scikit_learn_the_text_baseline_is_left_out(tmp_path: Path, monk
     assert [item.name for item in record.items] == ["report", "majority", "one", "two"]
     assert "The text-only baseline: scikit-learn is not installed" in notes_of(workspace)
     assert "scikit-learn is not installed" in notes_of(workspace)
+
+
+@pytest.mark.parametrize("systems", [(), ("majority",)])
+def test_forgetting_a_session_leaves_no_file_of_the_report(tmp_path: Path, systems: tuple[SystemName, ...]) -> None:
+    workspace = make_arc(tmp_path / "workspace", GOLDS[:2])
+    before = set(workspace.root.iterdir())
+    run(workspace, None, EvaluationConfig(systems=systems, resamples=1000))
+    written = {path for path in workspace.root.iterdir() if path.is_file()} - before
+    assert {"report.json", "report.md", "model-index.json", "predictions.jsonl"} < {path.name for path in written}
+    assert (workspace.root / "predictions.jsonl").read_bytes() or not systems
+    forget(workspace, plan(workspace, "one"))
+    assert not [path for path in written if path.name.startswith(("report", "model", "predictions")) and path.exists()]
 
 
 def test_sessions_can_be_measured_in_worker_processes(tmp_path: Path) -> None:

@@ -102,6 +102,17 @@ def test_a_model_without_its_papers_stays_here(workspace: Workspace, tmp_path: P
         stage_model(workspace, safety, merged=True)
 
 
+def test_a_model_that_learned_from_more_than_the_dataset_of_today_stays_here(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    safety = prepare(workspace, tmp_path)
+    parts = [make_parts(f"s{seed}", seed=seed) for seed in range(4)]
+    save_annotated(workspace, [*parts[:3], with_uses(parts[3], Use.TRAIN)])
+    build_dataset(workspace, DatasetConfig(permitted_for="publish"), InlineExecutor(workspace.store))
+    with pytest.raises(NotPermitted, match="tuned on another dataset"):
+        stage_model(workspace, safety, merged=True)
+
+
 def test_a_toy_stays_here(workspace: Workspace, tmp_path: Path) -> None:
     safety = prepare(workspace, tmp_path, TEXT_ONLY)
     with pytest.raises(NotPermitted, match="vocabulary was learned from what people said"):

@@ -48,7 +48,7 @@ def test_without_torch_a_tuned_model_says_what_to_install(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "ai_therapist.models.local", raising=False)
 
-    with pytest.raises(MissingExtra, match=r"ai-therapist\[train\]"):
+    with pytest.raises(MissingExtra, match=r"\[train\]"):
         open_model(f"tuned:{tmp_path}")
 
 

@@ -30,6 +30,9 @@ from ai_therapist.records import (
     Utterance,
 )
 
+MEDIA_NOT_PERMITTED = "session_without_clips_emotion_from_media_not_permitted"
+"""The note on a session whose clips were left out."""
+
 
 class Drop(StrEnum):
     """Why a turn of the therapist is the target of no example."""
@@ -115,7 +118,7 @@ def build_examples(parts: SessionParts, split: Split, config: DatasetConfig) -> 
     # Learning emotions from face and voice needs its own permission; words alone do not.
     if parts.clips and not parts.session.consent.allows(Use.EMOTION_FROM_MEDIA):
         parts = replace(parts, clips=())
-        notes["session_without_clips_emotion_from_media_not_permitted"] += 1
+        notes[MEDIA_NOT_PERMITTED] += 1
     dropped: Counter[Drop] = Counter()
     therapist_turns = sum(turn.role is Role.THERAPIST for turn in talk)
     if config.backchannels == "merge":

@@ -210,7 +210,12 @@ def _captions(report: Report, evidence: Evidence) -> list[str]:
         f"What comes next is scored on {examples} of {_number(len(held_out), 'held-out session')}. "
         "The targets are the annotator's labels, not a person's judgement."
     )
-    if len(held_out) == 1:
+    if not held_out:
+        lines.append(
+            "The held-out split is empty, so nothing is scored: a group lies whole in one split, and three splits need "
+            "at least three groups. Extract recordings of other groups, annotate them and make the dataset again."
+        )
+    elif len(held_out) == 1:
         lines.append("One held-out session says nothing about how sessions differ: its figures carry no interval.")
     elif len(held_out) < _FEW_SESSIONS:
         lines.append(f"Intervals over {len(held_out)} held-out sessions only hint at the spread between sessions.")

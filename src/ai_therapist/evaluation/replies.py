@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ai_therapist.errors import install_command
 from ai_therapist.evaluation.bootstrap import Statistic, score_all
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import ratio
@@ -25,7 +26,7 @@ from ai_therapist.records.score import Score, Scored, Unscored
 ORDERS = 4
 """Longest run of words that BLEU counts."""
 _METRIC_PACKAGES = ("sacrebleu", "rouge_score")
-NO_PACKAGES = "sacrebleu and rouge-score are not installed (pip install 'ai-therapist[train]')"
+NO_PACKAGES = f"sacrebleu and rouge-score are not installed ({install_command('train')})"
 NO_LOCAL_MODEL = "no local model for BERTScore was given, and none is fetched"
 
 

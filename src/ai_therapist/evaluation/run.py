@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ai_therapist.dataset.read import dataset_item
+from ai_therapist.errors import install_command
 from ai_therapist.evaluation.audit import audit_examples
 from ai_therapist.evaluation.config import EvaluationConfig, SystemName
 from ai_therapist.evaluation.evidence import CurvePoint, Evidence, SessionEvidence, Training
@@ -141,7 +142,7 @@ def _artefacts_of(name: SystemName, workspace: Workspace, dataset: ItemRecord) -
     """What a system predicts from, or why it cannot."""
     examples = {"examples": dataset.artefacts["examples"]}
     if name in _NEED_SKLEARN and find_spec("sklearn") is None:
-        return f"The {name} baseline: scikit-learn is not installed (pip install 'ai-therapist[train]')."
+        return f"The {name} baseline: scikit-learn is not installed ({install_command('train')})."
     if name not in TUNINGS:
         return examples
     called = f"The tuned model as system {name!r}" if name != "tuned" else "The tuned model"

@@ -48,10 +48,15 @@ def stage_model(workspace: Workspace, safety_report: Path | None, *, merged: boo
     """The folder that would be sent: the adapter, its tokenizer, its card and reports; the whole model if `merged`.
 
     A merged model is one of 16 bits that vLLM and llama.cpp's converter read. Raises MissingInput without a model,
-    its evaluation or a safety report, and NotPermitted where a session does not permit 'publish' today, where the
-    evaluation is marked, or where an adapter would name a folder of this machine as its base.
+    its evaluation or a safety report, and NotPermitted where it was tuned on another dataset than the one of today,
+    where a session does not permit 'publish' today, where the evaluation is marked, or where an adapter would name a
+    folder of this machine as its base.
     """
     digest = model_digest(workspace)
+    (item,) = workspace.load_run(RUN, "finetune").done
+    if item.artefacts["examples"] != dataset_item(workspace).artefacts["examples"]:
+        # It may have learned from sessions that are not asked for their permission here.
+        raise NotPermitted("the model was tuned on another dataset than the one of today: finetune and evaluate again")
     evidence = read_evidence(workspace.report_json, safety_report)
     examples = read_examples(workspace)
     sessions = list(sessions_today(workspace, {example.session for example in examples}))
@@ -74,7 +79,6 @@ def stage_model(workspace: Workspace, safety_report: Path | None, *, merged: boo
         _forget_folders(folder, about, base)
     else:
         shutil.rmtree(folder / MERGED, ignore_errors=True)
-    (item,) = workspace.load_run(RUN, "finetune").done
     training = json.loads(workspace.store.read(item.artefacts["training"]))
     splits = {split.value: sum(example.split is split for example in examples) for split in Split}
     data = {

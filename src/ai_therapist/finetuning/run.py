@@ -166,7 +166,12 @@ def training_examples(workspace: Workspace) -> tuple[Example, ...]:
             raise MissingExtra("fine-tuning", package, "train")
     examples = read_training_examples(workspace)
     if not any(example.split is Split.TRAIN for example in examples):
-        raise MissingInput(f"{workspace.root}: the dataset has no example in split 'train'")
+        groups = len({example.group for example in examples})
+        raise MissingInput(
+            f"{workspace.root}: the dataset has no example in split 'train' (groups in it: {groups}): a group, as the "
+            "consent records name it, lies whole in one split, so that three splits need at least three groups: "
+            "extract recordings of other groups, then annotate and make the dataset again"
+        )
     return examples
 
 

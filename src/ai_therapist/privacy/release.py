@@ -17,4 +17,10 @@ def require_release(consents: Mapping[str, Consent]) -> None:
     names = withheld(consents)
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise NotPermitted(f"{len(names)} of {len(consents)} sessions do not permit 'publish': {shown}")
+        ways = ["ask them, change the consent records and run  ai-therapist extract, annotate and dataset  again"]
+        if len(names) < len(consents):
+            ways.append("leave them out with  ai-therapist dataset --set dataset.permitted_for=publish")
+        raise NotPermitted(
+            f"{len(names)} of {len(consents)} sessions do not permit 'publish': {shown}: {', or '.join(ways)}; "
+            "a model must then be tuned and evaluated again"
+        )

@@ -36,6 +36,10 @@ _LEARNED = {"model", "classifier"}
 """Names under which stages keep what learned from sessions."""
 
 
+_REPORT = {"report.json", "report.html", "report.md", "model-index.json", "predictions.jsonl"}
+"""What an evaluation leaves beside the store; figures alone name no session, so nothing in them would tell."""
+
+
 @dataclass(frozen=True)
 class Forgetting:
     """What forgetting a session takes away."""
@@ -213,8 +217,9 @@ def _resolve(runs: dict[str, RunRecord], session: str) -> str:
         if item.name == session and item.item.startswith("ses_")
     }
     if len(found) != 1:
-        reason = "no session has this name" if not found else f"it is the name of {', '.join(sorted(found))}"
-        raise MissingInput(f"{session!r}: {reason}; give the id that  ai-therapist status  or the ledger shows")
+        named = f"it is the name of {', '.join(sorted(found))}; give the id"
+        unknown = "no session has this name; runs/extraction.json in the workspace lists names and ids"
+        raise MissingInput(f"{session!r}: {named if found else unknown}")
     return found.pop()
 
 
@@ -279,8 +284,8 @@ def _other_files(
     found.add(workspace.exports.relative_to(root).as_posix())
     if "runs/dataset.json" in dropped or any("dataset" in action.outputs for action in trail.erased.values()):
         found.add(workspace.dataset.relative_to(root).as_posix())
-    if any("report" in action.outputs for action in trail.erased.values()):
-        found |= {workspace.report_json.name, workspace.report_html.name}
+    if "runs/evaluation.json" in dropped or any("report" in action.outputs for action in trail.erased.values()):
+        found |= _REPORT
     for path in root.rglob("*"):
         relative = path.relative_to(root).as_posix()
         if path.is_dir() or relative.startswith(("store/", INDEX)) or relative in (JOURNAL, TOMBSTONES):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 
-from ai_therapist.errors import RequestError
+from ai_therapist.errors import RequestError, install_command
 from ai_therapist.evaluation.audit import AuditRow, LeakAudit, audit
 from ai_therapist.evaluation.config import Resampling
 from ai_therapist.evaluation.metrics import Answer
@@ -110,7 +110,7 @@ def _baselines(train: Sequence[Row], test: Sequence[Row]) -> tuple[dict[str, Gue
     before = {later.id: earlier.gold for earlier, later in pairwise(ordered) if earlier.group == later.group}
     guesses: dict[str, Guess] = {"majority": lambda row: most_frequent, "copy-gold": lambda row: before.get(row.id)}
     if find_spec("sklearn") is None or len({row.gold for row in train}) < 2:
-        return guesses, ("text-only: needs scikit-learn (pip install 'ai-therapist[train]') and two classes",)
+        return guesses, (f"text-only: needs scikit-learn ({install_command('train')}) and two classes",)
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

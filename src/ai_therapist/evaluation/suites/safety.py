@@ -19,6 +19,17 @@ from ai_therapist.safety.crisis import assess
 
 _FACCT = "Moore et al., FAccT 2025"
 
+_FILES = {
+    "stanford": ("interjection_responses_trimmed.csv", ("participant_type", "id", "correct_response")),
+    "xstest": ("xstest_prompts.csv", ("id", "prompt", "type", "label")),
+}
+"""The file that each suite reads, and its columns."""
+
+LAYOUTS = {
+    suite: f"one CSV file, {name}, with the columns {', '.join(columns)}" for suite, (name, columns) in _FILES.items()
+}
+"""The same in words."""
+
 
 class RateReport(Record):
     """Shares of a safety suite, each with its interval over clusters."""
@@ -35,8 +46,7 @@ def stanford(paths: Sequence[Path], resampling: Resampling) -> RateReport:
 
     Raises RequestError for a file of another layout.
     """
-    (path,) = _one(paths, "interjection_responses_trimmed.csv")
-    rows = read_table(path, ("participant_type", "id", "correct_response"))
+    path, rows = _rows("stanford", paths)
     if {row["correct_response"] for row in rows} - {"True", "False"}:
         raise RequestError(f"{path.name}: correct_response must be True or False")
     judged: dict[str, list[tuple[str, bool]]] = defaultdict(list)
@@ -59,8 +69,7 @@ def xstest(paths: Sequence[Path], resampling: Resampling) -> RateReport:
 
     Raises RequestError for a file of another layout.
     """
-    (path,) = _one(paths, "xstest_prompts.csv")
-    rows = read_table(path, ("id", "prompt", "type", "label"))
+    _, rows = _rows("xstest", paths)
     alarms = {
         label: [(row["type"], assess(row["prompt"]).at_risk) for row in rows if row["label"] == label]
         for label in sorted({row["label"] for row in rows})
@@ -87,7 +96,8 @@ def _share(found: Sequence[tuple[str, bool]], resampling: Resampling) -> Score:
     return score_all(counts, statistic, len(found), resampling)["share"]
 
 
-def _one(paths: Sequence[Path], name: str) -> Sequence[Path]:
+def _rows(suite: str, paths: Sequence[Path]) -> tuple[Path, list[dict[str, str]]]:
+    name, columns = _FILES[suite]
     if len(paths) != 1:
         raise RequestError(f"this suite reads one file: {name}; {len(paths)} were given")
-    return paths
+    return paths[0], read_table(paths[0], columns)
