@@ -174,14 +174,21 @@ def found_at(alarms: float, at_risk: Sequence[str], calm: Sequence[str]) -> Shar
     return share_of(read(text).log_odds > threshold for text in at_risk)
 
 
-def among_calm(texts: Sequence[str], calm: Sequence[str], around: int) -> Share:
+def by_whole(text: str) -> bool:
+    """The answer of what was learned where it reads a message only as a whole."""
+    encoder = load_encoder()
+    assert encoder is not None
+    return encoder.weighed(text, load_classifier().read(text)).judged(encoder.card.thresholds).at_risk
+
+
+def among_calm(texts: Sequence[str], calm: Sequence[str], around: int, check: Check = by_gate) -> Share:
     """Which of these messages alarm when so many calm ones stand before and after each, as one message."""
     whole = []
     for number, text in enumerate(texts):
         start = number * 2 * around
         others = [calm[(start + place) % len(calm)] for place in range(2 * around)]
         whole.append(" ".join([*others[:around], text, *others[around:]]))
-    return share_of(map(by_gate, whole))
+    return share_of(map(check, whole))
 
 
 class Reply(NamedTuple):
@@ -289,6 +296,9 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
         found, alarms = among_calm(alone, silent, around), among_calm(silent, silent[::-1], around)
         figures |= {f"among_{2 * around}_calm": found.as_figures(), f"among_{2 * around}_alarms": alarms.as_figures()}
         print(f"among {2 * around:2} calm ones         {shown_as('still found', found)}   {shown_as('alarms', alarms)}")
+        found = among_calm(alone, silent, around, by_whole)
+        figures[f"among_{2 * around}_calm_whole_only"] = found.as_figures()
+        print(f"among {2 * around:2} calm ones         {shown_as('found as a whole only', found)}")
     recall, alarms = frozen_dialogues()
     figures |= {"dialogues_recall": recall.as_figures(), "dialogues_alarms": alarms.as_figures()}
     print(f"dialogues gate            {shown_as('recall', recall)}   {shown_as('false alarms', alarms)}")

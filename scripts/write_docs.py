@@ -38,7 +38,8 @@ def _help(context: click.Context) -> list[str]:
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     from ai_therapist.annotation.codebook_page import codebook_page
-    from ai_therapist.inference.reply import FIXED_FAILED, FIXED_IMMINENT
+    from ai_therapist.inference.gated import FIXED_FAILED
+    from ai_therapist.inference.reply import FIXED_IMMINENT
     from ai_therapist.safety.protocol_page import protocol_page
 
     return {

@@ -12,9 +12,10 @@ import pytest
 from ai_therapist.errors import RequestError, TransientError
 from ai_therapist.inference.config import InferenceConfig
 from ai_therapist.inference.events import Card, ClipRefused, Disclosure, Done, LabelsPredicted, ReplyPiece, Withheld
+from ai_therapist.inference.gated import FIXED_EMPTY, FIXED_FAILED
 from ai_therapist.inference.isolation import Stopped
 from ai_therapist.inference.predict import Speaker
-from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT, Chat
+from ai_therapist.inference.reply import FIXED_IMMINENT, Chat
 from ai_therapist.models.scripted import ScriptedGenerator
 from ai_therapist.records import Role
 from ai_therapist.safety.crisis import CLEAR, UNCHECKED, Assessment, Category, Level, Said

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import ai_therapist
-from ai_therapist.inference.reply import FIXED_EMPTY, FIXED_FAILED, FIXED_IMMINENT
+from ai_therapist.inference.gated import FIXED_EMPTY, FIXED_FAILED
+from ai_therapist.inference.reply import FIXED_IMMINENT
 from ai_therapist.safety import card, disclosures
 from ai_therapist.safety.crisis import About, Assessment, Category, Level
 from ai_therapist.safety.output import REPLACEMENTS, judge_reply

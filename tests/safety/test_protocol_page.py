@@ -1,6 +1,7 @@
 """The protocol says what the code does, rule by rule, and that no clinician has reviewed it."""
 
-from ai_therapist.inference.reply import FIXED_FAILED, FIXED_IMMINENT
+from ai_therapist.inference.gated import FIXED_FAILED
+from ai_therapist.inference.reply import FIXED_IMMINENT
 from ai_therapist.safety import disclosures
 from ai_therapist.safety.context import load_context_rules
 from ai_therapist.safety.crisis_rules import load_rules
