@@ -64,7 +64,8 @@ def main() -> None:
         print(f"== {name}", flush=True)
         results.append(run(paths[name], quick=options.quick))
         print(json.dumps(results[-1]), flush=True)
-        if not options.quick:
+        # A machine without a GPU says nothing about what another machine measured.
+        if not options.quick and results[-1]["holds"] is not None:
             _write({str(results[-1]["name"]): row(results[-1])})
     raise SystemExit(0 if all(result["holds"] is not False for result in results) else 1)
 

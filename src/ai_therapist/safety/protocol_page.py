@@ -9,10 +9,11 @@ from ai_therapist.safety import disclosures
 from ai_therapist.safety.assessment import UNCHECKED, Assessment, Category, Level
 from ai_therapist.safety.card import POINTERS, full_card
 from ai_therapist.safety.context import ContextRule, load_context_rules
-from ai_therapist.safety.crisis import BUILT_UP, SURELY_CALM
+from ai_therapist.safety.crisis import BUILT_UP, SURELY_CALM, SURELY_CALM_NOW, SURELY_CALM_TOLD
 from ai_therapist.safety.crisis_classifier import MEANINGS, Thresholds, load_classifier
 from ai_therapist.safety.crisis_encoder import encoder_card
 from ai_therapist.safety.crisis_rules import CrisisRule, load_rules
+from ai_therapist.safety.crisis_second import second_card
 from ai_therapist.safety.gate import FEWEST_WORDS, MOST_LEFT_OUT
 from ai_therapist.safety.helplines import FRESH_DAYS, Checked, load_helplines
 from ai_therapist.safety.output import REPAIRS, REPLACEMENTS, load_output_rules
@@ -80,7 +81,9 @@ def _crisis() -> list[str]:
         + ", ".join(level.name.lower() for level in Level if level)
         + ". The gravest finding counts. Where the sentence encoder is installed and no risk is open, the rules of a "
         "risk say nothing in a clause that, like the whole message, holds a danger with a probability below "
-        f"{SURELY_CALM}. Only the id of a rule is kept, never a word.",
+        f"{SURELY_CALM}; where the larger encoder is installed, those of a concern say nothing below "
+        f"{SURELY_CALM_NOW}, and below {SURELY_CALM_TOLD} of what is past or another person's. Only the id of a rule "
+        "is kept, never a word.",
         "",
         "| rule | level | about | finds |",
         "|---|---|---|---|",
@@ -96,7 +99,9 @@ def _crisis() -> list[str]:
         "",
         f"The classifier of words speaks {_from(load_classifier().card.thresholds)} where it is alone. Where the "
         f"sentence encoder is installed (all-MiniLM-L6-v2 with a change of its weights), both together speak "
-        f"{_from(encoder_card().thresholds)}. Both were trained on {load_classifier().card.data}.",
+        f"{_from(encoder_card().thresholds)}. Where the larger encoder is installed too (six layers of "
+        "all-mpnet-base-v2 with a change of their weights), it is asked wherever the others are not sure, and all "
+        f"together speak {_from(second_card().thresholds)}. All were trained on {load_classifier().card.data}.",
         "",
         f"A check that raises or takes too long counts as {UNCHECKED.level.name.lower()} ({UNCHECKED.rule}): the card "
         "is shown.",
