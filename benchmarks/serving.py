@@ -196,7 +196,7 @@ def asked_share(messages: Sequence[str]) -> float | None:
     encoder, classifier = load_encoder(), load_classifier()
     if encoder is None:
         return None
-    return statistics.mean(classifier.read(text).log_odds >= encoder.card.clearly_calm for text in messages)
+    return statistics.mean(classifier.read(text).log_odds >= encoder.clearly_calm for text in messages)
 
 
 def ask(connection: http.client.HTTPConnection, request: bytes = BODY) -> bool:
@@ -218,10 +218,10 @@ def overhead(port: int, requests: int) -> dict[str, object]:
     bare = ScriptedGenerator([REPLY], repeat=True)
     asked = [Message.of_text("user", "I walked to work today.")]
     alone, served, known = list[float](), list[float](), list[float]()
+    messages = new_messages(requests)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for _ in range(20):
         ask(connection)
-    messages = new_messages(requests)
     for text in messages:
         start = time.perf_counter()
         list(bare.generate(asked, max_tokens=96))

@@ -6,8 +6,9 @@ It learns from the messages of scripts/train_crisis_classifier.py and from more 
 authors wrote afterwards: alone, and one danger or none among calm sentences. It writes a low-rank change of the
 matrices of the first six layers and a linear layer over their mean state; the published weights are read from their
 packages, rounded to half precision, and stay as they are. On one H100 it took six minutes beside three other trainings,
-in bfloat16; on two cores it takes hours. A GPU does not give the same bytes twice. scripts/weigh_crisis_gate.py
-decides afterwards when it is asked and how its answer counts.
+in bfloat16; on two cores it takes hours. A GPU does not give the same bytes twice. The change that ships was learned by
+these steps, with these numbers and the same messages in the same order, before they stood in a script of their own.
+scripts/weigh_crisis_gate.py decides afterwards when it is asked and how its answer counts.
 """
 
 from __future__ import annotations

@@ -28,11 +28,11 @@ SHA256 = {
     "frozen": "acaff149312eb30a011e91fd3434d1f383d14211e5eb703ef0edbdeaf2c34704",
     "unseen": "73c6f790715bcbe40a4db1c4bd46b036f82d6f00448d2e4f676b02b6f61c9532",
 }
-MEASURED = (
-    {"frozen": (0.84, 0.055), "unseen": (0.84, 0.055)}
-    if load_encoder() is not None
-    else {"frozen": (0.57, 0.06), "unseen": (0.60, 0.05)}
-)
+MEASURED = {
+    0: {"frozen": (0.57, 0.06), "unseen": (0.60, 0.05)},
+    1: {"frozen": (0.84, 0.055), "unseen": (0.84, 0.055)},
+    2: {"frozen": (0.94, 0.055), "unseen": (0.95, 0.055)},
+}[0 if (_encoder := load_encoder()) is None else 1 if _encoder.second is None else 2]
 """Recall and alarms below and above which nothing may fall, a little beside docs/safety.md; the bars are 0.95, 0.05."""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from ai_therapist.safety.crisis_classifier import CALM, LABELS, load_classifier
 from ai_therapist.safety.crisis_encoder import CARD_FILE, EncoderCard
+from ai_therapist.safety.crisis_second import second_card
 from ai_therapist.safety.rules import read_data
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,40 @@ def test_the_shipped_weights_were_made_of_the_present_script_and_examples(script
 def test_the_shipped_change_of_the_encoder_was_made_of_the_present_scripts_and_examples(script: ModuleType) -> None:
     card = EncoderCard.model_validate_json(read_data(CARD_FILE))
     assert card.inputs_sha256 == script.inputs_digest(ENCODER_SCRIPT, SCRIPT), "train again"
+
+
+@pytest.fixture
+def second_script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("train_crisis_second")
+
+
+def test_the_shipped_change_of_the_larger_encoder_was_made_of_the_present_scripts_and_examples(
+    second_script: ModuleType,
+) -> None:
+    assert second_card().inputs_sha256 == second_script.present_inputs(), "train again"
+
+
+def test_no_further_message_shares_eight_words_in_a_row_with_what_is_held_out(
+    script: ModuleType, second_script: ModuleType
+) -> None:
+    more = script.written(second_script.MORE)
+    assert {sample.label for sample in more} == set(LABELS)
+    assert len(more) > 15_000
+    script.refuse_held_out(more)
+
+
+def test_a_buried_danger_stands_among_calm_sentences(
+    second_script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_script, "BURIED", {"at_risk": 100, CALM: 140})
+    samples = [second_script.Sample(f"danger{n}", "abuse", "written", "x") for n in range(9)]
+    samples += [second_script.Sample(f"calm{n}", CALM, "written", "x") for n in range(9)]
+    made = second_script.buried(samples, random.Random(1))
+    assert [one.label != CALM for one in made] == [True] * 100 + [False] * 140
+    for one in made:
+        assert one.text.count("danger") == (one.label != CALM)
+        assert 2 <= one.text.count(".") <= 7
 
 
 def test_written_messages_cover_every_label_and_both_sides(script: ModuleType) -> None:
